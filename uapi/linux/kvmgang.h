@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * kvmgang: where every vCPU's time goes, as /dev/kvmgang tells it.
+ *
+ * Every ioctl takes a pointer to a struct, aligned to 8 bytes, whose first member is its size as the
+ * caller knows it. A caller that knows a longer struct than the kernel must leave the unknown tail
+ * zero; a caller that knows a shorter one is served as long as it reaches the end of the ABI 1
+ * layout. All reserved members must be zero. A failed call changes nothing, except where a
+ * struct's comment says that a needed size comes back.
+ *
+ *   EACCES      opening the node without permission
+ *   ENOTTY      no such ioctl
+ *   EFAULT      a pointer that cannot be read or written
+ *   EINVAL      size below the ABI 1 layout, misaligned pointer, unknown flag, reserved member set
+ *   E2BIG       size beyond the kernel's, and the tail is not zero
+ *   ENOENT      no such VM, or the thread is no vCPU
+ *   ENOSPC      a buffer is too small; the needed counts come back
+ *   ENOMEM      no memory for the copy
+ *
+ * Times are nanoseconds of the scheduler's clock (local_clock()); they never go backwards.
+ */
+#ifndef _UAPI_LINUX_KVMGANG_H
+#define _UAPI_LINUX_KVMGANG_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define KVMGANG_ABI		1
+
+#define KVMGANG_DEVICE		"/dev/kvmgang"
+
+/*
+ * The state of a vCPU: at every instant exactly one of these. The sum of the six times is
+ * now_ns - born_ns, to the nanosecond, in every row that the kernel hands out.
+ */
+enum kvmgang_state {
+	KVMGANG_RUN,		/* on a pCPU, in the guest or working for it (esxtop %RUN) */
+	KVMGANG_READY,		/* runnable, waiting because pCPUs are busy (%RDY less %MLMTD) */
+	KVMGANG_COSTOP,		/* runnable, held back by gang policy (%CSTP) */
+	KVMGANG_THROTTLED,	/* runnable, held back by its VM's limit (%MLMTD) */
+	KVMGANG_HALTED,		/* asleep because the guest is idle (%IDLE) */
+	KVMGANG_BLOCKED,	/* asleep for anything else, or served by no thread (%VMWAIT) */
+	KVMGANG_NR_STATES
+};
+
+/* Who had the pCPU while a vCPU was ready. */
+enum kvmgang_displacer {
+	KVMGANG_BY_VM,		/* a vCPU of another VM */
+	KVMGANG_BY_SIBLING,	/* a vCPU of the same VM: two siblings stacked on one pCPU */
+	KVMGANG_BY_HOST,	/* a host thread */
+	KVMGANG_BY_KTHREAD,	/* a kernel thread bound to that pCPU, as interrupt work is */
+	KVMGANG_BY_NOBODY,	/* the wake-up and the switch themselves */
+	KVMGANG_NR_DISPLACERS
+};
+
+/* How far a vCPU moved when it next ran elsewhere. A node move is also an LLC and a pCPU move. */
+enum kvmgang_migration {
+	KVMGANG_MIGRATED_CPU,
+	KVMGANG_MIGRATED_LLC,
+	KVMGANG_MIGRATED_NODE,
+	KVMGANG_NR_MIGRATIONS
+};
+
+/*
+ * Bucket 0 of the ready histogram counts episodes shorter than 2^10 ns, bucket i those of
+ * [2^(i+9), 2^(i+10)) ns; the last, from 2^40 ns (18 minutes), has no upper bound.
+ */
+#define KVMGANG_READY_BUCKETS	32
+#define KVMGANG_READY_SHIFT	10
+
+/* How many displacing VMs a vCPU remembers by name; the smallest makes room for a new one. */
+#define KVMGANG_TOP_DISPLACERS	4
+
+/*
+ * Monotonic counters of one vCPU, or the sums of a VM's vCPUs. Nothing but __u64, so that a sum is
+ * one loop; new ones are appended.
+ */
+struct kvmgang_counters {
+	__u64 state_ns[KVMGANG_NR_STATES];
+	__u64 run_remote_ns;		/* part of run spent off the VM's home nodes */
+	__u64 run_shared_ns;		/* part of run while the SMT sibling ran a foreign task */
+	__u64 switches;			/* times the vCPU left a pCPU */
+	__u64 preemptions;		/* of these, while still runnable */
+	__u64 wakeups;			/* times it ran again after sleeping */
+	__u64 migrations[KVMGANG_NR_MIGRATIONS];
+	__u64 yields_asked;		/* directed yields (PLE, hypercall) asked by this vCPU */
+	__u64 yields_honoured;		/* of these, granted by the scheduler */
+	__u64 displaced_ns[KVMGANG_NR_DISPLACERS]; /* ready by displacer, of ended episodes */
+	__u64 ready_hist[KVMGANG_READY_BUCKETS];   /* ended ready episodes by length */
+};
+
+/* ns of ready time, of ended episodes, during which VM vm_id had the pCPU. vm_id 0: unused. */
+struct kvmgang_top_displacer {
+	__u32 vm_id;
+	__u32 reserved;
+	__u64 ns;
+};
+
+struct kvmgang_vm_row {
+	__u32 vm_id;		/* from 1, never reused while the module is loaded */
+	__s32 pid;		/* of the VMM in the caller's pid namespace, 0 if not visible */
+	__u32 nr_vcpus;		/* that have entered the guest at least once */
+	__u32 reserved;
+	__u64 home_nodes;	/* bit n: NUMA node n is a home node */
+	__u64 born_ns;		/* birth of the first vCPU's record */
+	struct kvmgang_counters sum;
+};
+
+struct kvmgang_vcpu_row {
+	__u32 vm_id;
+	__u32 vcpu_id;		/* as the VMM gave it to KVM_CREATE_VCPU */
+	__s32 tid;		/* in the caller's pid namespace, 0 if no thread serves the vCPU */
+	__u32 state;		/* enum kvmgang_state at now_ns */
+	__s32 cpu;		/* pCPU it runs on or ran on last */
+	__s32 node;		/* NUMA node of that pCPU */
+	__u64 born_ns;		/* first guest entry that the module saw */
+	__u64 now_ns;		/* the instant up to which the counters are complete */
+	struct kvmgang_counters count;
+	struct kvmgang_top_displacer top[KVMGANG_TOP_DISPLACERS];
+};
+
+/**
+ * struct kvmgang_info - KVMGANG_INFO
+ * @size: sizeof(struct kvmgang_info)
+ * @flags: must be 0
+ * @out_abi: KVMGANG_ABI of the module
+ * @out_kfunc_abi: what a sched_ext scheduler checks before it attaches
+ * @out_nr_vms: VMs known now
+ * @out_nr_vcpus: vCPUs known now
+ * @out_vcpu_bytes: kernel memory of one vCPU's record and its thread's, sysfs not counted
+ * @out_max_vms: most VMs that are accounted at a time; later ones are counted in @out_refused
+ * @out_max_vcpus: most vCPUs that are accounted at a time
+ * @out_reserved: 0
+ * @out_read_lag_ns: a waiting vCPU is reported as of this long before the read
+ * @out_refused: vCPUs not accounted, for lack of memory or beyond a maximum, counted at each try
+ *
+ * Context: any thread with the node open for reading; may sleep.
+ */
+struct kvmgang_info {
+	__u32 size;
+	__u32 flags;
+	__u32 out_abi;
+	__u32 out_kfunc_abi;
+	__u32 out_nr_vms;
+	__u32 out_nr_vcpus;
+	__u32 out_vcpu_bytes;
+	__u32 out_max_vms;
+	__u32 out_max_vcpus;
+	__u32 out_reserved;
+	__aligned_u64 out_read_lag_ns;
+	__aligned_u64 out_refused;
+};
+
+/**
+ * struct kvmgang_snapshot - KVMGANG_SNAPSHOT
+ * @size: sizeof(struct kvmgang_snapshot)
+ * @flags: must be 0
+ * @vm_id: one VM only, or 0 for all
+ * @vm_row_size: sizeof(struct kvmgang_vm_row) as the caller knows it, a multiple of 8
+ * @vcpu_row_size: sizeof(struct kvmgang_vcpu_row) as the caller knows it, a multiple of 8
+ * @reserved: must be 0
+ * @nr_vms: in: rows that @vms has room for; out: rows written, or needed (ENOSPC)
+ * @nr_vcpus: the same for @vcpus
+ * @vms: address of the VM rows, aligned to 8 bytes
+ * @vcpus: address of the vCPU rows, aligned to 8 bytes, grouped by VM in the order of @vms
+ * @out_begin_ns: clock before the first row was read
+ * @out_end_ns: clock after the last row was read
+ *
+ * The sums of a VM row are those of exactly the vCPU rows that follow it. A row longer than the
+ * kernel's is filled up with zeros, a shorter one is cut. ENOENT: @vm_id is no VM.
+ *
+ * Context: any thread with the node open for reading; may sleep; pauses no guest.
+ */
+struct kvmgang_snapshot {
+	__u32 size;
+	__u32 flags;
+	__u32 vm_id;
+	__u32 vm_row_size;
+	__u32 vcpu_row_size;
+	__u32 reserved;
+	__u32 nr_vms;
+	__u32 nr_vcpus;
+	__aligned_u64 vms;
+	__aligned_u64 vcpus;
+	__aligned_u64 out_begin_ns;
+	__aligned_u64 out_end_ns;
+};
+
+/**
+ * struct kvmgang_lookup - KVMGANG_LOOKUP: which vCPU does a thread serve?
+ * @size: sizeof(struct kvmgang_lookup)
+ * @flags: must be 0
+ * @tid: the thread, in the caller's pid namespace
+ * @out_vm_id: its VM
+ * @out_vcpu_id: its vCPU
+ * @out_reserved: 0
+ *
+ * ENOENT: no such thread, or it serves no vCPU.
+ *
+ * Context: any thread with the node open for reading; may sleep.
+ */
+struct kvmgang_lookup {
+	__u32 size;
+	__u32 flags;
+	__s32 tid;
+	__u32 out_vm_id;
+	__u32 out_vcpu_id;
+	__u32 out_reserved;
+};
+
+/* 0xBB is unassigned in Documentation/userspace-api/ioctl/ioctl-number.rst of Linux 7.2. */
+#define KVMGANG_IOCTL_TYPE	0xBB
+
+#define KVMGANG_INFO		_IO(KVMGANG_IOCTL_TYPE, 0x00)
+#define KVMGANG_SNAPSHOT	_IO(KVMGANG_IOCTL_TYPE, 0x01)
+#define KVMGANG_LOOKUP		_IO(KVMGANG_IOCTL_TYPE, 0x02)
+
+#endif /* _UAPI_LINUX_KVMGANG_H */
