@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The arithmetic of one vCPU's time: which of the six states each nanosecond belongs to.
+ *
+ * The model is a cursor. Everything before @upto has been given to a state, nothing after it, so
+ *
+ *	sum of state_ns[] == upto - born
+ *
+ * holds after every step by construction, and counters only ever grow. A step moves the cursor:
+ *
+ *	           depart                    queued        arrive
+ *	  -- run ----|---- halted / blocked ----|-- waiting --|---- run --
+ *
+ * How long a thread waited is not timed here. It is read from sched_info.run_delay, which is the
+ * scheduler's own figure and the guest's steal time; what a scheduler reported as held is taken out
+ * of it as costop or throttled, the rest is ready. Hence ready + costop + throttled equals run_delay
+ * exactly whenever the vCPU runs. What is left of an interval off the pCPU after the wait is sleep,
+ * or, for a preempted vCPU that never slept, the switch's own cost, which counts as run.
+ *
+ * Reads move the cursor too. A read may see an event later than the scheduler's clock, cached per
+ * run queue, stamped it; the cursor is then a few hundred nanoseconds ahead of the event, and the
+ * next state simply begins that much later. Nothing is taken back.
+ *
+ * Pure: no locks, no clock, no task. The caller serialises and says what time it is (ns).
+ */
+#ifndef KVMGANG_ACCOUNT_H
+#define KVMGANG_ACCOUNT_H
+
+#include <linux/kvmgang.h>
+
+struct kvmgang_account {
+	struct kvmgang_counters count;
+	__u64 born;		/* ns */
+	__u64 upto;		/* ns, the cursor */
+	__u64 waited;		/* ns of the thread's run_delay that is settled */
+	__u64 held_since;	/* ns, start of the hold that is not settled */
+	__u64 episode;		/* ns of ready time since the vCPU last ran */
+	__u8 running;		/* on a pCPU */
+	__u8 rest;		/* where time off the pCPU that is no wait goes */
+	__u8 hold;		/* KVMGANG_COSTOP, KVMGANG_THROTTLED, or 0: not held */
+	__u8 remote;		/* this run is off the home nodes */
+};
+
+/* Gives the time up to @now to @state. A @now before the cursor changes nothing. */
+static inline void account_fill(struct kvmgang_account *a, __u32 state, __u64 now)
+{
+	if (now <= a->upto)
+		return;
+	a->count.state_ns[state] += now - a->upto;
+	if (state == KVMGANG_RUN && a->remote)
+		a->count.run_remote_ns += now - a->upto;
+	a->upto = now;
+}
+
+/* Begins the account of a vCPU that runs at @now, on a thread that has waited @run_delay so far. */
+static inline void account_born(struct kvmgang_account *a, __u64 now, __u64 run_delay)
+{
+	a->born = now;
+	a->upto = now;
+	a->waited = run_delay;
+	a->running = 1;
+	a->rest = KVMGANG_RUN;
+}
+
+/* Settles time off the pCPU up to @now, of which the thread waited until @run_delay was reached. */
+static inline void account_wait(struct kvmgang_account *a, __u64 now, __u64 run_delay)
+{
+	__u64 wait = run_delay > a->waited ? run_delay - a->waited : 0;
+	__u64 held = 0;
+
+	if (now > wait)
+		account_fill(a, a->rest, now - wait);
+	if (a->hold && now > a->held_since) {
+		held = now - a->held_since;
+		if (held > wait)
+			held = wait;
+		a->count.state_ns[a->hold] += held;
+		a->held_since = now;
+	}
+	a->count.state_ns[KVMGANG_READY] += wait - held;
+	a->episode += wait - held;
+	a->waited += wait;
+	a->upto += wait;
+}
+
+/* The vCPU leaves its pCPU at @now; time that is no wait goes to @rest until it runs again. */
+static inline void account_depart(struct kvmgang_account *a, __u64 now, __u32 rest)
+{
+	account_fill(a, KVMGANG_RUN, now);
+	a->running = 0;
+	a->rest = rest;
+}
+
+/* Bucket of the ready histogram for an episode of @ns. */
+static inline __u32 account_bucket(__u64 ns)
+{
+	__u32 log = ns ? 63 - __builtin_clzll(ns) : 0;
+
+	if (log < KVMGANG_READY_SHIFT)
+		return 0;
+	log -= KVMGANG_READY_SHIFT - 1;
+	return log < KVMGANG_READY_BUCKETS ? log : KVMGANG_READY_BUCKETS - 1;
+}
+
+/*
+ * The vCPU got a pCPU at @now; its thread's run_delay is now @run_delay. A hold ends here whatever
+ * the scheduler said. Returns the length of the ready episode that ended, 0 if there was none.
+ */
+static inline __u64 account_arrive(struct kvmgang_account *a, __u64 now, __u64 run_delay, int remote)
+{
+	__u64 episode;
+
+	account_wait(a, now, run_delay);
+	a->running = 1;
+	a->hold = 0;
+	a->remote = !!remote;
+	episode = a->episode;
+	a->episode = 0;
+	if (episode)
+		a->count.ready_hist[account_bucket(episode)]++;
+	return episode;
+}
+
+/* From @now on the time that the vCPU waits belongs to @hold; 0 ends the hold. */
+static inline void account_hold(struct kvmgang_account *a, __u64 now, __u32 hold)
+{
+	a->hold = hold;
+	a->held_since = now;
+}
+
+/* The state of a vCPU; @queued: its thread waits on a run queue. */
+static inline __u32 account_state(const struct kvmgang_account *a, int queued)
+{
+	if (a->running)
+		return KVMGANG_RUN;
+	if (queued || a->rest == KVMGANG_RUN)
+		return a->hold ? a->hold : KVMGANG_READY;
+	return a->rest;
+}
+
+/* Adds the counters of one vCPU to a VM's. */
+static inline void account_sum(struct kvmgang_counters *sum, const struct kvmgang_counters *add)
+{
+	__u64 *to = (__u64 *)sum;
+	const __u64 *from = (const __u64 *)add;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(*sum) / sizeof(*to); i++)
+		to[i] += from[i];
+}
+
+#endif /* KVMGANG_ACCOUNT_H */

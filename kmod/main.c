@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * kvmgang: honest time accounting of KVM vCPUs. This file only says in which order the parts come
+ * and go.
+ *
+ *	occupancy	who has which pCPU
+ *	sysfs		/sys/kernel/kvmgang
+ *	vcpu		the records, and the end of VMs
+ *	thread		the hooks that find and follow vCPU threads
+ *	yield		directed yields
+ *	kfunc		what a sched_ext scheduler may ask and tell
+ *	chardev		/dev/kvmgang
+ *
+ * The doors are opened last and closed first. The module can be removed whenever no descriptor is
+ * open and no scheduler holds it; guests do not notice either way.
+ */
+#include <linux/module.h>
+
+#include "chardev.h"
+#include "kfunc.h"
+#include "occupancy.h"
+#include "sysfs.h"
+#include "thread.h"
+#include "vcpu.h"
+#include "yield.h"
+
+static int __init kvmgang_init(void)
+{
+	int err;
+
+	occupancy_init();
+	err = sysfs_init();
+	if (err)
+		return err;
+	err = vcpu_init();
+	if (err)
+		goto exit_sysfs;
+	err = thread_init();
+	if (err)
+		goto exit_vcpu;
+	err = yield_init();
+	if (err)
+		goto exit_thread;
+	err = kfunc_init();
+	if (err)
+		goto exit_yield;
+	err = chardev_init();
+	if (err)
+		goto exit_yield;
+	return 0;
+
+exit_yield:
+	yield_exit();
+exit_thread:
+	thread_exit();
+exit_vcpu:
+	vcpu_exit();
+exit_sysfs:
+	sysfs_exit();
+	return err;
+}
+
+static void __exit kvmgang_exit(void)
+{
+	chardev_exit();
+	yield_exit();
+	thread_exit();
+	vcpu_exit();
+	sysfs_exit();
+}
+
+module_init(kvmgang_init);
+module_exit(kvmgang_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("NUMA-local gang scheduling and honest ready time for KVM vCPUs");
+MODULE_SOFTDEP("pre: kvm");
+MODULE_VERSION("0.1");

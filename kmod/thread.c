@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * vCPU threads: found at their first guest entry, followed from switch to switch, left at exit.
+ *
+ * The kvm_entry tracepoint fires before every guest entry. Its probe compares one per-CPU pointer's
+ * target with the vCPU that is entered; that they differ is news, and happens once in the life of
+ * most threads: the thread gets a preempt notifier of ours, and the vCPU a record. From then on
+ * sched_in and sched_out fire for this thread, and for no thread that is no vCPU's.
+ *
+ * Times come from the scheduler: a preempted thread's last_queued is when it left its pCPU, and its
+ * last_arrival is when it got one, both by the run queue's clock that run_delay is measured with.
+ * Only the moment of falling asleep is taken here. So the cost of the switch itself counts as run.
+ *
+ * A vCPU may be served by another thread later, and a thread may serve several vCPUs in turn.
+ * kvmgang_vcpu::thread, under the vCPU's lock, says who serves it; kvmgang_thread::vcpu may be stale
+ * and is checked against it. A vCPU that no thread serves is blocked.
+ *
+ * A notifier must be taken off its thread by the thread itself (sched_process_exit), or while no
+ * thread can be walking its list: rmmod does it inside stop_machine(), where every other thread is
+ * off its pCPU, and neither notifier call can be preempted.
+ *
+ * Not here: what the times add up to (account.h), who is to blame (displace.c).
+ */
+#include <linux/hashtable.h>
+#include <linux/kvm_host.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/sched/clock.h>
+#include <linux/slab.h>
+#include <linux/stop_machine.h>
+#include <linux/tracepoint.h>
+
+#include "thread.h"
+#include "vcpu.h"
+
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+#ifndef CONFIG_PREEMPT_NOTIFIERS
+#error "kvmgang needs a kernel with KVM: CONFIG_KVM selects CONFIG_PREEMPT_NOTIFIERS"
+#endif
+#ifndef CONFIG_SCHED_INFO
+#error "kvmgang needs sched_info: CONFIG_SCHEDSTATS or CONFIG_TASK_DELAY_ACCT selects it"
+#endif
+#ifdef CONFIG_PREEMPT_RT
+#error "kvmgang allocates in guest entry with preemption off, which PREEMPT_RT does not allow"
+#endif
+
+/* As vcpu_hash in vcpu.c: a thread a vCPU. */
+#define THREAD_HASH_BITS	12
+
+static DEFINE_HASHTABLE(thread_hash, THREAD_HASH_BITS);
+static DEFINE_RAW_SPINLOCK(thread_hash_lock);	/* to change it; innermost */
+
+/* The vCPU thread that runs on this pCPU, NULL if none does. */
+static DEFINE_PER_CPU(struct kvmgang_thread *, running_thread);
+
+static struct kvmgang_thread *thread_of(const struct task_struct *p)
+{
+	struct kvmgang_thread *t;
+
+	hash_for_each_possible_rcu(thread_hash, t, hash, (unsigned long)p)
+		if (t->task == p)
+			return t;
+	return NULL;
+}
+
+u32 thread_vm(const struct task_struct *p)
+{
+	const struct kvmgang_thread *t = thread_of(p);
+	const struct kvmgang_vcpu *vcpu = t ? READ_ONCE(t->vcpu) : NULL;
+
+	return vcpu ? vcpu->vm->id : 0;
+}
+
+int thread_lookup(const struct task_struct *p, u32 *vm_id, u32 *vcpu_id)
+{
+	const struct kvmgang_thread *t = thread_of(p);
+	const struct kvmgang_vcpu *vcpu = t ? READ_ONCE(t->vcpu) : NULL;
+
+	if (!vcpu)
+		return -ENOENT;
+	*vm_id = vcpu->vm->id;
+	*vcpu_id = vcpu->id;
+	return 0;
+}
+
+static int llc_of(int cpu)
+{
+#ifdef CONFIG_X86
+	return per_cpu_llc_id(cpu);
+#else
+	return topology_physical_package_id(cpu);
+#endif
+}
+
+static void count_migration(struct kvmgang_vcpu *vcpu, int cpu)
+{
+	u64 *migrations = vcpu->account.count.migrations;
+
+	if (cpu == vcpu->cpu)
+		return;
+	migrations[KVMGANG_MIGRATED_CPU]++;
+	migrations[KVMGANG_MIGRATED_LLC] += llc_of(cpu) != llc_of(vcpu->cpu);
+	migrations[KVMGANG_MIGRATED_NODE] += cpu_to_node(cpu) != cpu_to_node(vcpu->cpu);
+	vcpu->cpu = cpu;
+}
+
+static bool is_remote(const struct kvmgang_vcpu *vcpu, int cpu)
+{
+	int node = cpu_to_node(cpu);
+
+	return node >= 64 || !(vcpu->vm->home_nodes & BIT_ULL(node));
+}
+
+/*
+ * When the current thread got its pCPU. A thread that was preempted on its way to sleep was never
+ * queued, so the scheduler did not stamp its arrival.
+ */
+static u64 arrival(const struct kvmgang_vcpu *vcpu, u64 now)
+{
+	u64 stamp = current->sched_info.last_arrival;
+
+	return stamp > vcpu->departed ? stamp : now;
+}
+
+static void vcpu_arrive(struct kvmgang_vcpu *vcpu, int cpu)
+{
+	struct kvmgang_account *a = &vcpu->account;
+	u64 *by = a->count.displaced_ns;
+	u64 now = local_clock();
+	struct kvmgang_occupant before;
+	int left = vcpu->cpu;
+	u64 ready;
+
+	ready = account_arrive(a, arrival(vcpu, now), current->sched_info.run_delay,
+			       is_remote(vcpu, cpu));
+	before = occupancy_arrive(cpu, vcpu->vm->id, now);
+	if (ready && vcpu->preempted)
+		displaced_end(&vcpu->displaced, vcpu->vm->id, left, before, ready, now, by);
+	else if (ready)
+		displaced_woken(&vcpu->displaced, vcpu->vm->id, before, ready, by);
+	if (!vcpu->preempted)
+		a->count.wakeups++;
+	count_migration(vcpu, cpu);
+	trace_vcpu_arrive(vcpu, left, ready, before);
+}
+
+/*
+ * Is the guest idle? KVM's own notifier is on the thread's list while the vCPU is loaded, and only
+ * then may the vCPU be looked at: another thread may destroy it at any other time.
+ */
+static bool is_halting(const struct kvmgang_vcpu *vcpu)
+{
+	const struct preempt_notifier *n;
+
+	hlist_for_each_entry(n, &current->preempt_notifiers, link) {
+		if (n != &vcpu->key->preempt_notifier)
+			continue;
+#ifdef CONFIG_X86
+		/* A guest that halts until its page is read in waits for the host. */
+		if (vcpu->key->arch.apf.halted)
+			return false;
+#endif
+		return vcpu->key->stat.generic.blocking;
+	}
+	return false;
+}
+
+static struct kvmgang_occupant occupant_of(const struct task_struct *p)
+{
+	struct kvmgang_occupant who = { .vm_id = thread_vm(p) };
+
+	if (who.vm_id)
+		who.kind = KVMGANG_BY_VM;
+	else if (is_idle_task(p))
+		who.kind = KVMGANG_BY_NOBODY;
+	else if (p->flags & PF_KTHREAD && p->nr_cpus_allowed == 1)
+		who.kind = KVMGANG_BY_KTHREAD;
+	else
+		who.kind = KVMGANG_BY_HOST;
+	return who;
+}
+
+static void vcpu_depart(struct kvmgang_vcpu *vcpu, const struct task_struct *next,
+			struct kvmgang_occupant who, u64 now)
+{
+	struct kvmgang_account *a = &vcpu->account;
+	u64 queued = current->sched_info.last_queued;
+	u32 rest = KVMGANG_RUN;
+
+	a->count.run_shared_ns += occupancy_take_shared(vcpu->cpu, now);
+	vcpu->preempted = queued;
+	if (!queued)
+		rest = is_halting(vcpu) ? KVMGANG_HALTED : KVMGANG_BLOCKED;
+	vcpu->departed = queued ?: now;
+	account_depart(a, vcpu->departed, rest);
+	a->count.switches++;
+	a->count.preemptions += vcpu->preempted;
+	if (vcpu->preempted)
+		displaced_begin(&vcpu->displaced, vcpu->cpu, who, now);
+	trace_vcpu_depart(vcpu, next, who);
+}
+
+static void on_sched_in(struct preempt_notifier *notifier, int cpu)
+{
+	struct kvmgang_thread *t = container_of(notifier, struct kvmgang_thread, notifier);
+	struct kvmgang_vcpu *vcpu = READ_ONCE(t->vcpu);
+
+	__this_cpu_write(running_thread, t);
+	if (!vcpu)
+		return;
+	guard(raw_spinlock_irqsave)(&vcpu->lock);
+	if (vcpu->thread == t)
+		vcpu_arrive(vcpu, cpu);
+}
+
+static void on_sched_out(struct preempt_notifier *notifier, struct task_struct *next)
+{
+	struct kvmgang_thread *t = container_of(notifier, struct kvmgang_thread, notifier);
+	struct kvmgang_vcpu *vcpu = READ_ONCE(t->vcpu);
+
+	struct kvmgang_occupant who = occupant_of(next);
+	u64 now = local_clock();
+
+	__this_cpu_write(running_thread, NULL);
+	if (vcpu) {
+		guard(raw_spinlock)(&vcpu->lock);
+		if (vcpu->thread == t)
+			vcpu_depart(vcpu, next, who, now);
+	}
+	occupancy_depart(smp_processor_id(), who, now);
+}
+
+static struct preempt_ops notifier_ops = {
+	.sched_in = on_sched_in,
+	.sched_out = on_sched_out,
+};
+
+static struct kvmgang_thread *thread_add(void)
+{
+	struct kvmgang_thread *t = kzalloc(sizeof(*t), GFP_ATOMIC | __GFP_NOWARN);
+
+	if (!t)
+		return NULL;
+	t->task = current;
+	t->pid = get_pid(task_pid(current));
+	preempt_notifier_init(&t->notifier, &notifier_ops);
+	preempt_notifier_register(&t->notifier);
+	scoped_guard(raw_spinlock, &thread_hash_lock)
+		hash_add_rcu(thread_hash, &t->hash, (unsigned long)current);
+	__this_cpu_write(running_thread, t);
+	return t;
+}
+
+/* Takes the current thread @t off the vCPU that it served. */
+static void leave(struct kvmgang_thread *t, u64 now)
+{
+	struct kvmgang_vcpu *vcpu = READ_ONCE(t->vcpu);
+
+	if (!vcpu)
+		return;
+	guard(raw_spinlock)(&vcpu->lock);
+	if (vcpu->thread == t)
+		vcpu_unbind(vcpu, now);
+}
+
+/* Puts the current thread @t on @vcpu, which it is entering. */
+static void serve(struct kvmgang_thread *t, struct kvmgang_vcpu *vcpu, u64 now)
+{
+	int cpu = smp_processor_id();
+
+	guard(raw_spinlock)(&vcpu->lock);
+	if (vcpu->thread)
+		vcpu_unbind(vcpu, now);
+	if (!vcpu->account.born) {
+		account_born(&vcpu->account, now, current->sched_info.run_delay);
+		vcpu->account.remote = is_remote(vcpu, cpu);
+		vcpu->cpu = cpu;
+	} else {
+		/* What this thread waited before is its own affair. */
+		vcpu->account.waited = current->sched_info.run_delay;
+		account_arrive(&vcpu->account, now, vcpu->account.waited, is_remote(vcpu, cpu));
+		count_migration(vcpu, cpu);
+	}
+	vcpu->thread = t;
+	t->vcpu = vcpu;
+	WRITE_ONCE(t->entered, vcpu->key);
+	occupancy_arrive(cpu, vcpu->vm->id, now);
+	trace_vcpu_bind(vcpu);
+}
+
+/* The current thread enters @key for the first time, or again after other things happened to it. */
+static noinline void discover(struct kvm_vcpu *key)
+{
+	struct kvmgang_thread *t = thread_of(current);
+	struct kvmgang_vcpu *vcpu = vcpu_get(key);
+	u64 now = local_clock();
+
+	if (!vcpu)
+		return;
+	if (!t)
+		t = thread_add();
+	if (!t)
+		return;
+	leave(t, now);
+	serve(t, vcpu, now);
+}
+
+/* Interrupts are off: KVM is past its last check before the guest. */
+static void on_kvm_entry(void *data, struct kvm_vcpu *key, bool force_immediate_exit)
+{
+	const struct kvmgang_thread *t = __this_cpu_read(running_thread);
+
+	if (likely(t && READ_ONCE(t->entered) == key))
+		return;
+	discover(key);
+}
+
+static void thread_free(struct rcu_head *rcu)
+{
+	struct kvmgang_thread *t = container_of(rcu, struct kvmgang_thread, rcu);
+
+	put_pid(t->pid);
+	kfree(t);
+}
+
+static void on_process_exit(void *data, struct task_struct *p, bool group_dead)
+{
+	const struct kvmgang_occupant dying = { .kind = KVMGANG_BY_HOST };
+	struct kvmgang_thread *t;
+
+	guard(irqsave)();
+	t = thread_of(current);
+	if (!t)
+		return;
+	preempt_notifier_unregister(&t->notifier);
+	__this_cpu_write(running_thread, NULL);
+	leave(t, local_clock());
+	occupancy_depart(smp_processor_id(), dying, local_clock());
+	scoped_guard(raw_spinlock, &thread_hash_lock)
+		hash_del_rcu(&t->hash);
+	call_rcu(&t->rcu, thread_free);
+}
+
+int thread_hold(struct task_struct *p, u32 state)
+{
+	struct kvmgang_thread *t = thread_of(p);
+	struct kvmgang_vcpu *vcpu = t ? READ_ONCE(t->vcpu) : NULL;
+	u64 now;
+
+	if (!vcpu)
+		return -ENOENT;
+	guard(raw_spinlock_irqsave)(&vcpu->lock);
+	if (vcpu->thread != t)
+		return -ENOENT;
+	now = local_clock();
+	vcpu_settle(vcpu, now, 0);
+	account_hold(&vcpu->account, now, state);
+	trace_vcpu_hold(vcpu, state);
+	return 0;
+}
+
+bool thread_is_vcpu(void)
+{
+	const struct kvmgang_thread *t = __this_cpu_read(running_thread);
+
+	return t && t->vcpu;
+}
+
+void thread_count_yield(bool honoured)
+{
+	struct kvmgang_thread *t = __this_cpu_read(running_thread);
+	struct kvmgang_vcpu *vcpu = t ? READ_ONCE(t->vcpu) : NULL;
+
+	if (!vcpu)
+		return;
+	guard(raw_spinlock_irqsave)(&vcpu->lock);
+	if (honoured)
+		vcpu->account.count.yields_honoured++;
+	else
+		vcpu->account.count.yields_asked++;
+}
+
+static struct tracepoint *entry_tracepoint, *exit_tracepoint;
+extern struct tracepoint __tracepoint_kvm_entry;
+
+static void find_exit_tracepoint(struct tracepoint *tp, void *data)
+{
+	if (!strcmp(tp->name, "sched_process_exit"))
+		exit_tracepoint = tp;
+}
+
+/* By name, so that a kernel without KVM gets a message instead of an unknown symbol. */
+static int find_tracepoints(void)
+{
+	for_each_kernel_tracepoint(find_exit_tracepoint, NULL);
+	if (!exit_tracepoint) {
+		pr_err("this kernel has no sched_process_exit tracepoint\n");
+		return -ENODEV;
+	}
+	entry_tracepoint = symbol_get(__tracepoint_kvm_entry);
+	if (!entry_tracepoint) {
+		pr_err("KVM is not there: load kvm_amd or kvm_intel first\n");
+		return -ENODEV;
+	}
+	return 0;
+}
+
+int thread_init(void)
+{
+	int err = find_tracepoints();
+
+	if (err)
+		return err;
+	err = tracepoint_probe_register(exit_tracepoint, on_process_exit, NULL);
+	if (err)
+		goto put_entry;
+	err = tracepoint_probe_register(entry_tracepoint, on_kvm_entry, NULL);
+	if (err)
+		goto drop_exit;
+	return 0;
+
+drop_exit:
+	tracepoint_probe_unregister(exit_tracepoint, on_process_exit, NULL);
+	tracepoint_synchronize_unregister();
+put_entry:
+	symbol_put(__tracepoint_kvm_entry);
+	return err;
+}
+
+/* Every thread but the stoppers is off its pCPU. After this none of them knows of us. */
+static int forget_threads(void *forgotten)
+{
+	struct kvmgang_thread *t;
+	struct hlist_node *next;
+	int bucket;
+
+	hash_for_each_safe(thread_hash, bucket, next, t, hash) {
+		preempt_notifier_unregister(&t->notifier);
+		leave(t, local_clock());
+		hash_del(&t->hash);
+		hlist_add_head(&t->hash, forgotten);
+	}
+	return 0;
+}
+
+/* First no new thread, then no thread; until then exits must be watched. */
+void thread_exit(void)
+{
+	HLIST_HEAD(forgotten);
+	struct kvmgang_thread *t;
+	struct hlist_node *next;
+
+	tracepoint_probe_unregister(entry_tracepoint, on_kvm_entry, NULL);
+	tracepoint_synchronize_unregister();
+	stop_machine(forget_threads, &forgotten, NULL);
+	tracepoint_probe_unregister(exit_tracepoint, on_process_exit, NULL);
+	tracepoint_synchronize_unregister();
+	symbol_put(__tracepoint_kvm_entry);
+	hlist_for_each_entry_safe(t, next, &forgotten, hash)
+		call_rcu(&t->rcu, thread_free);
+	rcu_barrier();
+}

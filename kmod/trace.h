@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Tracepoints: /sys/kernel/tracing/events/kvmgang/. Times are ns; tids are the host's. A vCPU's off
+ * time between a depart and the next arrive is @ready, what a scheduler held, and the rest as @rest
+ * of the depart says.
+ */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM kvmgang
+
+#if !defined(KVMGANG_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define KVMGANG_TRACE_H
+
+#include <linux/sched.h>
+#include <linux/tracepoint.h>
+
+#include "vcpu.h"
+
+#define show_state(state)						\
+	__print_symbolic(state,						\
+			 { KVMGANG_RUN,		"run" },		\
+			 { KVMGANG_READY,	"ready" },		\
+			 { KVMGANG_COSTOP,	"costop" },		\
+			 { KVMGANG_THROTTLED,	"throttled" },		\
+			 { KVMGANG_HALTED,	"halted" },		\
+			 { KVMGANG_BLOCKED,	"blocked" })
+
+#define show_displacer(kind)						\
+	__print_symbolic(kind,						\
+			 { KVMGANG_BY_VM,	"vm" },			\
+			 { KVMGANG_BY_SIBLING,	"sibling" },		\
+			 { KVMGANG_BY_HOST,	"host" },		\
+			 { KVMGANG_BY_KTHREAD,	"kthread" },		\
+			 { KVMGANG_BY_NOBODY,	"nobody" })
+
+/* A thread begins to serve a vCPU. */
+TRACE_EVENT(vcpu_bind,
+	TP_PROTO(const struct kvmgang_vcpu *vcpu),
+	TP_ARGS(vcpu),
+	TP_STRUCT__entry(
+		__field(u32, vm)
+		__field(u32, vcpu)
+		__field(int, tid)
+		__field(int, cpu)
+	),
+	TP_fast_assign(
+		__entry->vm = vcpu->vm->id;
+		__entry->vcpu = vcpu->id;
+		__entry->tid = vcpu->thread->task->pid;
+		__entry->cpu = vcpu->cpu;
+	),
+	TP_printk("vm=%u vcpu=%u tid=%d cpu=%d",
+		  __entry->vm, __entry->vcpu, __entry->tid, __entry->cpu)
+);
+
+/* A vCPU left its pCPU to next_tid, a vCPU of next_vm if that is not 0. rest: asleep as what. */
+TRACE_EVENT(vcpu_depart,
+	TP_PROTO(const struct kvmgang_vcpu *vcpu, const struct task_struct *next,
+		 struct kvmgang_occupant who),
+	TP_ARGS(vcpu, next, who),
+	TP_STRUCT__entry(
+		__field(u32, vm)
+		__field(u32, vcpu)
+		__field(int, tid)
+		__field(int, cpu)
+		__field(u32, state)
+		__field(u32, by)
+		__field(u32, next_vm)
+		__field(int, next_tid)
+	),
+	TP_fast_assign(
+		__entry->vm = vcpu->vm->id;
+		__entry->vcpu = vcpu->id;
+		__entry->tid = vcpu->thread->task->pid;
+		__entry->cpu = vcpu->cpu;
+		__entry->state = account_state(&vcpu->account, vcpu->preempted);
+		__entry->by = who.kind;
+		__entry->next_vm = who.vm_id;
+		__entry->next_tid = next->pid;
+	),
+	TP_printk("vm=%u vcpu=%u tid=%d cpu=%d state=%s by=%s next_vm=%u next_tid=%d",
+		  __entry->vm, __entry->vcpu, __entry->tid, __entry->cpu,
+		  show_state(__entry->state), show_displacer(__entry->by), __entry->next_vm,
+		  __entry->next_tid)
+);
+
+/* A vCPU got pCPU cpu after it had left from_cpu; it was ready for ready ns; by had cpu before. */
+TRACE_EVENT(vcpu_arrive,
+	TP_PROTO(const struct kvmgang_vcpu *vcpu, int from_cpu, u64 ready,
+		 struct kvmgang_occupant before),
+	TP_ARGS(vcpu, from_cpu, ready, before),
+	TP_STRUCT__entry(
+		__field(u32, vm)
+		__field(u32, vcpu)
+		__field(int, tid)
+		__field(int, cpu)
+		__field(int, from_cpu)
+		__field(int, node)
+		__field(int, from_node)
+		__field(u32, by)
+		__field(u32, before_vm)
+		__field(u64, ready)
+	),
+	TP_fast_assign(
+		__entry->vm = vcpu->vm->id;
+		__entry->vcpu = vcpu->id;
+		__entry->tid = vcpu->thread->task->pid;
+		__entry->cpu = vcpu->cpu;
+		__entry->from_cpu = from_cpu;
+		__entry->node = cpu_to_node(vcpu->cpu);
+		__entry->from_node = cpu_to_node(from_cpu);
+		__entry->by = before.kind;
+		__entry->before_vm = before.vm_id;
+		__entry->ready = ready;
+	),
+	TP_printk("vm=%u vcpu=%u tid=%d cpu=%d from_cpu=%d node=%d from_node=%d by=%s before_vm=%u ready=%llu",
+		  __entry->vm, __entry->vcpu, __entry->tid, __entry->cpu, __entry->from_cpu,
+		  __entry->node, __entry->from_node, show_displacer(__entry->by),
+		  __entry->before_vm, __entry->ready)
+);
+
+/* A scheduler holds a runnable vCPU back as state, or lets it go: state=run. */
+TRACE_EVENT(vcpu_hold,
+	TP_PROTO(const struct kvmgang_vcpu *vcpu, u32 state),
+	TP_ARGS(vcpu, state),
+	TP_STRUCT__entry(
+		__field(u32, vm)
+		__field(u32, vcpu)
+		__field(int, tid)
+		__field(u32, state)
+	),
+	TP_fast_assign(
+		__entry->vm = vcpu->vm->id;
+		__entry->vcpu = vcpu->id;
+		__entry->tid = vcpu->thread->task->pid;
+		__entry->state = state;
+	),
+	TP_printk("vm=%u vcpu=%u tid=%d state=%s",
+		  __entry->vm, __entry->vcpu, __entry->tid, show_state(__entry->state))
+);
+
+#endif /* KVMGANG_TRACE_H */
+
+#undef TRACE_INCLUDE_PATH
+#define TRACE_INCLUDE_PATH .
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_FILE trace
+#include <trace/define_trace.h>

@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The records of VMs and vCPUs: how they are born, found, read and removed.
+ *
+ * A vCPU's record is made at its first guest entry that the module sees (thread.c), in the middle of
+ * KVM_RUN, where nothing may sleep. It goes when KVM destroys the VM. KVM has no hook for that, so
+ * there is a kprobe on kvm_arch_destroy_vm(), which every architecture has and no fast path calls.
+ * Without it a VMM that closes one VM and opens another could be given the old one's addresses, and
+ * the new VM the old one's account. The alternative, a reference, would keep the guest's memory and
+ * devices alive.
+ *
+ * What may sleep, the sysfs directories and the end of a record, is left to one work item.
+ *
+ * Not here: when a vCPU runs or waits. thread.c follows the threads, account.h does the arithmetic.
+ */
+#include <linux/hashtable.h>
+#include <linux/kprobes.h>
+#include <linux/kvm_host.h>
+#include <linux/sched.h>
+#include <linux/sched/clock.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "sysfs.h"
+#include "vcpu.h"
+
+/* 4096 buckets: four vCPUs each on the largest host that the design names. */
+#define VCPU_HASH_BITS	12
+#define VM_HASH_BITS	10
+
+DECLARE_RWSEM(vms_rwsem);
+LIST_HEAD(vms);
+
+static DEFINE_RAW_SPINLOCK(registry_lock);
+static DEFINE_HASHTABLE(vcpu_hash, VCPU_HASH_BITS);
+static DEFINE_HASHTABLE(vm_hash, VM_HASH_BITS);
+static LIST_HEAD(changed_vms);		/* registry_lock */
+static u32 last_vm_id;			/* registry_lock */
+static u32 nr_vms, nr_vcpus;		/* registry_lock to change, living ones */
+static atomic64_t nr_refused;
+
+static void reconcile(struct work_struct *work);
+static DECLARE_WORK(reconcile_work, reconcile);
+
+u32 vcpu_nr_vms(void)
+{
+	return READ_ONCE(nr_vms);
+}
+
+u32 vcpu_nr_vcpus(void)
+{
+	return READ_ONCE(nr_vcpus);
+}
+
+u64 vcpu_nr_refused(void)
+{
+	return atomic64_read(&nr_refused);
+}
+
+static struct kvmgang_vm *vm_find(const struct kvm *kvm)
+{
+	struct kvmgang_vm *vm;
+
+	hash_for_each_possible_rcu(vm_hash, vm, hash, (unsigned long)kvm)
+		if (vm->key == kvm)
+			return vm;
+	return NULL;
+}
+
+static struct kvmgang_vcpu *vcpu_find(const struct kvm_vcpu *key)
+{
+	struct kvmgang_vcpu *vcpu;
+
+	hash_for_each_possible_rcu(vcpu_hash, vcpu, hash, (unsigned long)key)
+		if (vcpu->key == key)
+			return vcpu;
+	return NULL;
+}
+
+/* Has the worker look at @vm. Caller holds registry_lock. */
+static void vm_changed(struct kvmgang_vm *vm)
+{
+	if (list_empty(&vm->changed))
+		list_add_tail(&vm->changed, &changed_vms);
+}
+
+/*
+ * The VM's memory is where its first vCPU ran first: first touch puts it there unless a policy says
+ * otherwise. Nodes from 64 on are never home.
+ */
+static u64 first_home(void)
+{
+	int node = numa_node_id();
+
+	return node < 64 ? BIT_ULL(node) : 0;
+}
+
+static struct kvmgang_vm *vm_alloc(struct kvm *key)
+{
+	struct kvmgang_vm *vm = kzalloc(sizeof(*vm), GFP_ATOMIC | __GFP_NOWARN);
+
+	if (!vm)
+		return NULL;
+	vm->key = key;
+	vm->pid = get_pid(task_tgid(current));
+	vm->home_nodes = first_home();
+	vm->born = local_clock();
+	INIT_LIST_HEAD(&vm->vcpus);
+	INIT_LIST_HEAD(&vm->changed);
+	return vm;
+}
+
+static void vm_free(struct kvmgang_vm *vm)
+{
+	put_pid(vm->pid);
+	kfree_rcu(vm, rcu);
+}
+
+/*
+ * Adds @vm unless a sibling vCPU was quicker: then that one's record is returned and @vm is the
+ * caller's to free. NULL beyond the maximum.
+ */
+static struct kvmgang_vm *vm_add(struct kvmgang_vm *vm)
+{
+	struct kvmgang_vm *known = vm_find(vm->key);
+
+	if (known)
+		return known;
+	if (nr_vms == KVMGANG_MAX_VMS)
+		return NULL;
+	WRITE_ONCE(nr_vms, nr_vms + 1);
+	vm->id = ++last_vm_id;
+	list_add_tail_rcu(&vm->link, &vms);
+	hash_add_rcu(vm_hash, &vm->hash, (unsigned long)vm->key);
+	return vm;
+}
+
+static struct kvmgang_vm *vm_get(struct kvm *key)
+{
+	struct kvmgang_vm *vm = vm_find(key), *fresh;
+
+	if (vm)
+		return vm;
+	fresh = vm_alloc(key);
+	if (!fresh)
+		return NULL;
+	scoped_guard(raw_spinlock, &registry_lock)
+		vm = vm_add(fresh);
+	if (vm != fresh)
+		vm_free(fresh);
+	return vm;
+}
+
+static struct kvmgang_vcpu *vcpu_alloc(struct kvmgang_vm *vm, struct kvm_vcpu *key)
+{
+	struct kvmgang_vcpu *vcpu = kzalloc(sizeof(*vcpu), GFP_ATOMIC | __GFP_NOWARN);
+
+	if (!vcpu)
+		return NULL;
+	raw_spin_lock_init(&vcpu->lock);
+	vcpu->vm = vm;
+	vcpu->key = key;
+	vcpu->id = key->vcpu_id;
+	return vcpu;
+}
+
+/* Adds @vcpu, which only its own thread does (kvm_vcpu::mutex). False beyond the maximum. */
+static bool vcpu_add(struct kvmgang_vcpu *vcpu)
+{
+	guard(raw_spinlock)(&registry_lock);
+	if (nr_vcpus == KVMGANG_MAX_VCPUS)
+		return false;
+	WRITE_ONCE(nr_vcpus, nr_vcpus + 1);
+	vcpu->vm->nr_vcpus++;
+	list_add_tail_rcu(&vcpu->link, &vcpu->vm->vcpus);
+	hash_add_rcu(vcpu_hash, &vcpu->hash, (unsigned long)vcpu->key);
+	vm_changed(vcpu->vm);
+	return true;
+}
+
+struct kvmgang_vcpu *vcpu_get(struct kvm_vcpu *key)
+{
+	struct kvmgang_vcpu *vcpu = vcpu_find(key);
+	struct kvmgang_vm *vm;
+
+	if (vcpu)
+		return vcpu;
+	vm = vm_get(key->kvm);
+	if (!vm)
+		goto refuse;
+	vcpu = vcpu_alloc(vm, key);
+	if (!vcpu)
+		goto refuse;
+	if (!vcpu_add(vcpu)) {
+		kfree(vcpu);
+		goto refuse;
+	}
+	schedule_work(&reconcile_work);
+	return vcpu;
+
+refuse:
+	atomic64_inc(&nr_refused);
+	return NULL;
+}
+
+/*
+ * A thread off its pCPU, seen from outside. last_queued and run_delay change together but not at
+ * once, so they are read twice; in the few instructions between, and while a wake-up is under way,
+ * nothing is settled: the thread's arrival will do it.
+ */
+static void settle_off_cpu(struct kvmgang_vcpu *vcpu, u64 now, u64 lag)
+{
+	struct kvmgang_account *a = &vcpu->account;
+	const struct task_struct *p = vcpu->thread->task;
+	const struct sched_info *info = &p->sched_info;
+	u64 queued = READ_ONCE(info->last_queued);
+	u64 run_delay = READ_ONCE(info->run_delay);
+	bool asleep;
+
+	smp_rmb(); /* order the first reads before the second */
+	asleep = READ_ONCE(p->__state) != TASK_RUNNING;
+	if (queued != READ_ONCE(info->last_queued) || run_delay != READ_ONCE(info->run_delay))
+		return;
+
+	if (queued) {
+		now -= lag;
+		if (now > queued && now > a->upto)
+			account_wait(a, now, run_delay + now - queued);
+	} else if (asleep && run_delay == a->waited) {
+		account_fill(a, a->rest, now);
+	}
+}
+
+void vcpu_settle(struct kvmgang_vcpu *vcpu, u64 now, u64 lag)
+{
+	struct kvmgang_account *a = &vcpu->account;
+
+	if (a->running) {
+		account_fill(a, KVMGANG_RUN, now);
+		a->count.run_shared_ns += occupancy_take_shared(vcpu->cpu, now);
+	} else if (vcpu->thread) {
+		settle_off_cpu(vcpu, now, lag);
+	} else {
+		account_fill(a, KVMGANG_BLOCKED, now);
+	}
+}
+
+void vcpu_unbind(struct kvmgang_vcpu *vcpu, u64 now)
+{
+	vcpu_settle(vcpu, now, 0);
+	if (vcpu->account.running)
+		account_depart(&vcpu->account, now, KVMGANG_BLOCKED);
+	vcpu->account.rest = KVMGANG_BLOCKED;
+	vcpu->account.hold = 0;
+	WRITE_ONCE(vcpu->thread->entered, NULL);
+	vcpu->thread->vcpu = NULL;
+	vcpu->thread = NULL;
+}
+
+void vcpu_read(struct kvmgang_vcpu *vcpu, struct kvmgang_vcpu_row *row)
+{
+	const struct kvmgang_thread *thread;
+
+	memset(row, 0, sizeof(*row));
+	row->vm_id = vcpu->vm->id;
+	row->vcpu_id = vcpu->id;
+
+	guard(raw_spinlock_irqsave)(&vcpu->lock);
+	thread = vcpu->thread;
+	vcpu_settle(vcpu, local_clock(), KVMGANG_READ_LAG_NS);
+	if (thread)
+		row->tid = pid_vnr(thread->pid);
+	row->state = account_state(&vcpu->account,
+				   thread && READ_ONCE(thread->task->sched_info.last_queued));
+	row->cpu = vcpu->cpu;
+	row->node = cpu_to_node(vcpu->cpu);
+	row->born_ns = vcpu->account.born;
+	row->now_ns = vcpu->account.upto;
+	row->count = vcpu->account.count;
+	memcpy(row->top, vcpu->displaced.top, sizeof(row->top));
+}
+
+static void vcpu_kill(struct kvmgang_vcpu *vcpu)
+{
+	guard(raw_spinlock)(&vcpu->lock);
+	if (vcpu->thread)
+		vcpu_unbind(vcpu, local_clock());
+	hash_del_rcu(&vcpu->hash);
+}
+
+static void vm_kill(struct kvmgang_vm *vm)
+{
+	struct kvmgang_vcpu *vcpu;
+
+	vm->dead = true;
+	hash_del_rcu(&vm->hash);
+	list_for_each_entry(vcpu, &vm->vcpus, link)
+		vcpu_kill(vcpu);
+	WRITE_ONCE(nr_vms, nr_vms - 1);
+	WRITE_ONCE(nr_vcpus, nr_vcpus - vm->nr_vcpus);
+	vm_changed(vm);
+}
+
+static int on_destroy_vm(struct kprobe *probe, struct pt_regs *regs)
+{
+	const struct kvm *kvm = (void *)regs_get_kernel_argument(regs, 0);
+
+	scoped_guard(raw_spinlock_irqsave, &registry_lock) {
+		struct kvmgang_vm *vm = vm_find(kvm);
+
+		if (!vm)
+			return 0;
+		vm_kill(vm);
+	}
+	schedule_work(&reconcile_work);
+	return 0;
+}
+
+static struct kprobe destroy_probe = {
+	.symbol_name = "kvm_arch_destroy_vm",
+	.pre_handler = on_destroy_vm,
+};
+
+static struct kvmgang_vm *next_changed(void)
+{
+	struct kvmgang_vm *vm;
+
+	guard(raw_spinlock_irq)(&registry_lock);
+	vm = list_first_entry_or_null(&changed_vms, struct kvmgang_vm, changed);
+	if (vm)
+		list_del_init(&vm->changed);
+	return vm;
+}
+
+static void vm_remove(struct kvmgang_vm *vm)
+{
+	struct kvmgang_vcpu *vcpu, *next;
+
+	sysfs_remove_vm(vm);
+	scoped_guard(rwsem_write, &vms_rwsem)
+		scoped_guard(raw_spinlock_irq, &registry_lock)
+			list_del_rcu(&vm->link);
+	list_for_each_entry_safe(vcpu, next, &vm->vcpus, link)
+		kfree_rcu(vcpu, rcu);
+	vm_free(vm);
+}
+
+/*
+ * Catches up with births and deaths. Only this removes a VM, and a living VM's list of vCPUs only
+ * grows, so the lists can be walked here without a lock.
+ */
+static void reconcile(struct work_struct *work)
+{
+	struct kvmgang_vm *vm;
+
+	while ((vm = next_changed())) {
+		if (READ_ONCE(vm->dead))
+			vm_remove(vm);
+		else
+			sysfs_add_vm(vm);
+	}
+}
+
+int vcpu_init(void)
+{
+	int err = register_kprobe(&destroy_probe);
+
+	if (err)
+		pr_err("cannot watch VMs end: kprobe on %s: error %d\n",
+		       destroy_probe.symbol_name, err);
+	return err;
+}
+
+void vcpu_exit(void)
+{
+	struct kvmgang_vm *vm;
+
+	unregister_kprobe(&destroy_probe);
+	scoped_guard(raw_spinlock_irq, &registry_lock)
+		list_for_each_entry(vm, &vms, link)
+			if (!vm->dead)
+				vm_kill(vm);
+	schedule_work(&reconcile_work);
+	flush_work(&reconcile_work);
+}

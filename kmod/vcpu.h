@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The VMs, vCPUs and vCPU threads that the module knows, and what may be asked of them.
+ *
+ * Lock order, outermost first:
+ *
+ *	vms_rwsem		the list of VMs and their lists of vCPUs against removal; sleeps
+ *	registry_lock (raw)	additions to those lists and to the hash tables, birth and death
+ *	rq->lock		the scheduler's; held around sched_out and the kfuncs
+ *	kvmgang_vcpu::lock (raw) one vCPU's account and its thread
+ *	core lock (raw)		occupancy.c
+ *
+ * Whoever holds a raw lock has interrupts off.
+ */
+#ifndef KVMGANG_VCPU_H
+#define KVMGANG_VCPU_H
+
+#include <linux/list.h>
+#include <linux/pid.h>
+#include <linux/preempt.h>
+#include <linux/rcupdate.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+
+#include "account.h"
+#include "displace.h"
+
+struct kobject;
+struct kvm;
+struct kvm_vcpu;
+struct kvmgang_vm;
+
+/*
+ * Limits, so that a runaway VMM cannot eat the host's memory: 4 times the vCPUs and VMs of the
+ * largest host that the design names (16384 vCPUs, 4096 VMs).
+ */
+#define KVMGANG_MAX_VMS		16384
+#define KVMGANG_MAX_VCPUS	65536
+
+/*
+ * A waiting vCPU is read as of this long ago. Its run queue's clock may have been stamped before the
+ * read, with the arrival still on its way; a wait read up to the present could then exceed the
+ * run_delay that the arrival writes. 1 ms is far above any time that a run queue's lock is held
+ * between the two; should a hypervisor below stretch it beyond, ready is ahead of run_delay by the
+ * difference until the next wait.
+ */
+#define KVMGANG_READ_LAG_NS	1000000ULL
+
+/* A thread that has entered a guest, see thread.c. Lives from its first guest entry to its exit. */
+struct kvmgang_thread {
+	struct preempt_notifier notifier;
+	struct kvm_vcpu *entered;	/* what it entered last; NULL once another thread took it over */
+	struct kvmgang_vcpu *vcpu;	/* @entered's record; may be stale, see kvmgang_vcpu::thread */
+	struct task_struct *task;	/* valid while the notifier is registered */
+	struct pid *pid;
+	struct hlist_node hash;		/* by @task; RCU */
+	struct rcu_head rcu;
+};
+
+/* A vCPU. Lives from the first guest entry that the module sees to the destruction of its VM. */
+struct kvmgang_vcpu {
+	raw_spinlock_t lock;		/* protects the members down to @preempted */
+	struct kvmgang_thread *thread;	/* serves the vCPU; NULL: none does */
+	struct kvmgang_account account;
+	struct kvmgang_displaced displaced;
+	u64 departed;			/* when it left its pCPU, ns, by the scheduler's stamp */
+	int cpu;			/* that it runs on or ran on last */
+	bool preempted;			/* left its pCPU while runnable */
+
+	struct kvmgang_vm *vm;
+	struct kvm_vcpu *key;		/* identity only, never followed outside KVM_RUN */
+	u32 id;
+	struct hlist_node hash;		/* by @key; RCU; registry_lock */
+	struct list_head link;		/* in kvmgang_vm::vcpus */
+	struct kobject *dir;		/* in sysfs; the worker's */
+	struct rcu_head rcu;
+};
+
+struct kvmgang_vm {
+	u32 id;
+	u32 nr_vcpus;			/* registry_lock */
+	bool dead;			/* registry_lock; KVM destroyed it, removal is under way */
+	struct kvm *key;		/* identity only, never followed */
+	struct pid *pid;		/* of the VMM */
+	u64 home_nodes;			/* bit n: node n */
+	u64 born;			/* ns */
+	struct list_head vcpus;		/* only grows; registry_lock to add */
+	struct list_head link;		/* in vms; vms_rwsem for writing to remove */
+	struct list_head changed;	/* in changed_vms; registry_lock */
+	struct hlist_node hash;		/* by @key; RCU; registry_lock */
+	struct kobject *dir;		/* in sysfs; the worker's */
+	struct kobject *vcpus_dir;
+	struct rcu_head rcu;
+};
+
+extern struct rw_semaphore vms_rwsem;
+extern struct list_head vms;		/* of struct kvmgang_vm; dead ones are to be skipped */
+
+/* Once each, at insmod and rmmod; may sleep. At vcpu_exit() nothing may call in any more. */
+int vcpu_init(void);
+void vcpu_exit(void);
+
+/* Current counts; any context. */
+u32 vcpu_nr_vms(void);
+u32 vcpu_nr_vcpus(void);
+u64 vcpu_nr_refused(void);
+
+/*
+ * The record of @vcpu, in KVM_RUN on this thread; made if there is none. NULL without memory or
+ * beyond a maximum. Interrupts off; does not sleep.
+ */
+struct kvmgang_vcpu *vcpu_get(struct kvm_vcpu *vcpu);
+
+/* Fills @row with a complete account of @vcpu. Caller holds vms_rwsem or a reference. */
+void vcpu_read(struct kvmgang_vcpu *vcpu, struct kvmgang_vcpu_row *row);
+
+/*
+ * Brings the account of @vcpu up to @now, or if it waits to @lag ns before: KVMGANG_READ_LAG_NS for
+ * reads, 0 where it is sure that no arrival is under way. Caller holds its lock.
+ */
+void vcpu_settle(struct kvmgang_vcpu *vcpu, u64 now, u64 lag);
+
+/* From now on no thread serves @vcpu. Caller holds its lock. */
+void vcpu_unbind(struct kvmgang_vcpu *vcpu, u64 now);
+
+#endif /* KVMGANG_VCPU_H */
