@@ -2,9 +2,9 @@
 /*
  * The arithmetic of one vCPU's time: which of the six states each nanosecond belongs to.
  *
- * The model is a cursor. Everything before @upto has been given to a state, nothing after it, so
+ * The model is a cursor. Everything before @cursor has been given to a state, nothing after it, so
  *
- *	sum of state_ns[] == upto - born
+ *	sum of state_ns[] == cursor - born
  *
  * holds after every step by construction, and counters only ever grow. A step moves the cursor:
  *
@@ -12,10 +12,11 @@
  *	  -- run ----|---- halted / blocked ----|-- waiting --|---- run --
  *
  * How long a thread waited is not timed here. It is read from sched_info.run_delay, which is the
- * scheduler's own figure and the guest's steal time; what a scheduler reported as held is taken out
- * of it as costop or throttled, the rest is ready. Hence ready + costop + throttled equals run_delay
- * exactly whenever the vCPU runs. What is left of an interval off the pCPU after the wait is sleep,
- * or, for a preempted vCPU that never slept, the switch's own cost, which counts as run.
+ * scheduler's own figure and the guest's steal time; what a scheduler reported as held is taken
+ * out of it as costop or throttled, the rest is ready. Hence ready + costop + throttled equals
+ * run_delay exactly whenever the vCPU runs. What is left of an interval off the pCPU after the
+ * wait is sleep, or, for a preempted vCPU that never slept, the switch's own cost, which counts as
+ * run.
  *
  * Reads move the cursor too. A read may see an event later than the scheduler's clock, cached per
  * run queue, stamped it; the cursor is then a few hundred nanoseconds ahead of the event, and the
@@ -31,7 +32,7 @@
 struct kvmgang_account {
 	struct kvmgang_counters count;
 	__u64 born;		/* ns */
-	__u64 upto;		/* ns, the cursor */
+	__u64 cursor;		/* ns, the cursor */
 	__u64 waited;		/* ns of the thread's run_delay that is settled */
 	__u64 held_since;	/* ns, start of the hold that is not settled */
 	__u64 episode;		/* ns of ready time since the vCPU last ran */
@@ -44,19 +45,19 @@ struct kvmgang_account {
 /* Gives the time up to @now to @state. A @now before the cursor changes nothing. */
 static inline void account_fill(struct kvmgang_account *a, __u32 state, __u64 now)
 {
-	if (now <= a->upto)
+	if (now <= a->cursor)
 		return;
-	a->count.state_ns[state] += now - a->upto;
+	a->count.state_ns[state] += now - a->cursor;
 	if (state == KVMGANG_RUN && a->remote)
-		a->count.run_remote_ns += now - a->upto;
-	a->upto = now;
+		a->count.run_remote_ns += now - a->cursor;
+	a->cursor = now;
 }
 
 /* Begins the account of a vCPU that runs at @now, on a thread that has waited @run_delay so far. */
 static inline void account_born(struct kvmgang_account *a, __u64 now, __u64 run_delay)
 {
 	a->born = now;
-	a->upto = now;
+	a->cursor = now;
 	a->waited = run_delay;
 	a->running = 1;
 	a->rest = KVMGANG_RUN;
@@ -80,7 +81,7 @@ static inline void account_wait(struct kvmgang_account *a, __u64 now, __u64 run_
 	a->count.state_ns[KVMGANG_READY] += wait - held;
 	a->episode += wait - held;
 	a->waited += wait;
-	a->upto += wait;
+	a->cursor += wait;
 }
 
 /* The vCPU leaves its pCPU at @now; time that is no wait goes to @rest until it runs again. */
@@ -106,7 +107,8 @@ static inline __u32 account_bucket(__u64 ns)
  * The vCPU got a pCPU at @now; its thread's run_delay is now @run_delay. A hold ends here whatever
  * the scheduler said. Returns the length of the ready episode that ended, 0 if there was none.
  */
-static inline __u64 account_arrive(struct kvmgang_account *a, __u64 now, __u64 run_delay, int remote)
+static inline __u64 account_arrive(struct kvmgang_account *a, __u64 now, __u64 run_delay,
+				   int remote)
 {
 	__u64 episode;
 

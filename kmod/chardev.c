@@ -244,7 +244,7 @@ static long kvmgang_ioctl(struct file *file, unsigned int cmd, unsigned long uar
 	err = copy_struct_from_user(&arg, op->size, user, size);
 	if (err)
 		return err;
-	/* The caller may have changed it between the two copies; the one that was checked counts. */
+	/* The caller may have changed it between the copies; the one that was checked counts. */
 	arg.size = size;
 
 	err = op->run(&arg);

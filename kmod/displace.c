@@ -4,9 +4,10 @@
  *
  * A preempted vCPU compares how its pCPU's time was spent when it left and when it came back
  * (occupancy.c): that says how much of the episode went to vCPUs, host threads and bound kernel
- * threads, however many of them took turns. Which VMs those vCPUs belonged to is known for the first
- * (it took the pCPU) and the last (it gave it back); each is charged half. With two competitors that
- * is exact in the long run, with more it names the right ones in about the right order.
+ * threads, however many of them took turns. Which VMs those vCPUs belonged to is known for the
+ * first (it took the pCPU) and the last (it gave it back); each is charged half. With two
+ * competitors that is exact in the long run, with more it names the right ones in about the right
+ * order.
  *
  * A vCPU that slept has no "when it left": its wait began at a wake-up that nobody hooks. The
  * episode goes to whoever had the pCPU before it.
@@ -19,8 +20,8 @@
 #include "displace.h"
 
 /*
- * An idle pCPU takes a woken vCPU within the exit latency of its deepest idle state, well below this.
- * If a wait was longer the pCPU was not idle, whatever it did after the last vCPU left.
+ * An idle pCPU takes a woken vCPU within the exit latency of its deepest idle state, well below
+ * this. If a wait was longer the pCPU was not idle, whatever it did after the last vCPU left.
  */
 #define IDLE_EXIT_NS	1000000ULL
 

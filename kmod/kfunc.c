@@ -44,7 +44,8 @@ __bpf_kfunc u32 kvmgang_task_vm(struct task_struct *p)
  * @p: the vCPU's thread
  * @state: KVMGANG_COSTOP or KVMGANG_THROTTLED
  *
- * The hold ends with kvmgang_release(), or by itself when @p runs. A second hold replaces the first.
+ * The hold ends with kvmgang_release(), or by itself when @p runs. A second hold replaces the
+ * first.
  *
  * Return: 0; -EINVAL: another @state; -ENOENT: @p serves no vCPU.
  */

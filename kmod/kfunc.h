@@ -4,8 +4,8 @@
 #define KVMGANG_KFUNC_H
 
 /*
- * Grows with every change of a kfunc's meaning or signature. A scheduler compares it with the one it
- * was built for before it attaches.
+ * Grows with every change of a kfunc's meaning or signature. A scheduler compares it with the one
+ * it was built for before it attaches.
  */
 #define KVMGANG_KFUNC_ABI	1
 

@@ -8,8 +8,8 @@
  *
  * The slots of a core share the lock of its first hardware thread, so that the time during which a
  * vCPU and a foreign task ran side by side is a difference of instants, not a sample. Between two
- * vCPUs it is exact. Beside a pCPU without a vCPU it is the time that this pCPU was not idle, by the
- * kernel's own tickless idle accounting (microseconds).
+ * vCPUs it is exact. Beside a pCPU without a vCPU it is the time that this pCPU was not idle, by
+ * the kernel's own tickless idle accounting (microseconds).
  *
  * Not here: which VM pays for it. vcpu.c turns occupancy into displacers.
  */
@@ -27,7 +27,7 @@ struct slot {
 	struct kvmgang_occupant who;
 	u64 since;		/* up to when @occupied and @shared are settled, ns */
 	u64 shared;		/* ns beside a foreign task, not taken yet */
-	u64 idle;		/* idle time of this pCPU at @since, ns; kept while a sibling needs it */
+	u64 idle;		/* idle ns of this pCPU at @since; kept while a sibling needs it */
 	struct kvmgang_occupied occupied;
 } ____cacheline_aligned_in_smp;
 

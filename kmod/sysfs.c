@@ -7,10 +7,11 @@
  *	vms/ID/vcpus/ID/{tid,state,run_ns,ready_ns,...}
  *
  * The states and what identifies a row are here; histograms, displacers and whatever else takes a
- * consistent look at many figures is the snapshot's (chardev.c). docs/ABI says what each file means.
+ * consistent look at many figures is the snapshot's (chardev.c). docs/ABI says what each file
+ * means.
  *
- * A directory is an object of its own that points at the record: kobject_del() waits for readers, so
- * the record may go right after it.
+ * A directory is an object of its own that points at the record: kobject_del() waits for readers,
+ * so the record may go right after it.
  */
 #include <linux/cleanup.h>
 #include <linux/kobject.h>
@@ -43,47 +44,19 @@ static const char * const state_names[KVMGANG_NR_STATES] = {
 	[KVMGANG_BLOCKED] = "blocked",
 };
 
-/* A file with one of the six times, of a vCPU or summed over a VM. */
-struct state_attribute {
-	struct kobj_attribute attr;
-	u32 state;
-};
-
-static inline u32 state_of(struct kobj_attribute *attr)
-{
-	return container_of(attr, struct state_attribute, attr)->state;
-}
-
-#define STATE_ATTR(_object, _name, _state)				\
-	static struct state_attribute _object##_##_name = {		\
-		.attr = __ATTR(_name, 0400, _object##_state_show, NULL),	\
-		.state = (_state),					\
-	}
-
-#define STATE_ATTRS(_object)						\
-	STATE_ATTR(_object, run_ns, KVMGANG_RUN);			\
-	STATE_ATTR(_object, ready_ns, KVMGANG_READY);			\
-	STATE_ATTR(_object, costop_ns, KVMGANG_COSTOP);			\
-	STATE_ATTR(_object, throttled_ns, KVMGANG_THROTTLED);		\
-	STATE_ATTR(_object, halted_ns, KVMGANG_HALTED);			\
-	STATE_ATTR(_object, blocked_ns, KVMGANG_BLOCKED)
-
-#define STATE_ATTR_LIST(_object)					\
-	&_object##_run_ns.attr.attr, &_object##_ready_ns.attr.attr,	\
-	&_object##_costop_ns.attr.attr, &_object##_throttled_ns.attr.attr, \
-	&_object##_halted_ns.attr.attr, &_object##_blocked_ns.attr.attr
-
 static struct kvmgang_vcpu *to_vcpu(struct kobject *kobj)
 {
 	return container_of(kobj, struct vcpu_dir, kobj)->vcpu;
 }
 
-static ssize_t vcpu_state_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+static struct kobj_attribute vcpu_times[KVMGANG_NR_STATES];
+
+static ssize_t vcpu_time_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
 	struct kvmgang_vcpu_row row;
 
 	vcpu_read(to_vcpu(kobj), &row);
-	return sysfs_emit(buf, "%llu\n", row.count.state_ns[state_of(attr)]);
+	return sysfs_emit(buf, "%llu\n", row.count.state_ns[attr - vcpu_times]);
 }
 
 static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
@@ -104,10 +77,25 @@ static ssize_t tid_show(struct kobject *kobj, struct kobj_attribute *attr, char 
 
 static struct kobj_attribute vcpu_state = __ATTR(state, 0400, state_show, NULL);
 static struct kobj_attribute vcpu_tid = __ATTR(tid, 0400, tid_show, NULL);
-STATE_ATTRS(vcpu);
+static struct kobj_attribute vcpu_times[KVMGANG_NR_STATES] = {
+	[KVMGANG_RUN] = __ATTR(run_ns, 0400, vcpu_time_show, NULL),
+	[KVMGANG_READY] = __ATTR(ready_ns, 0400, vcpu_time_show, NULL),
+	[KVMGANG_COSTOP] = __ATTR(costop_ns, 0400, vcpu_time_show, NULL),
+	[KVMGANG_THROTTLED] = __ATTR(throttled_ns, 0400, vcpu_time_show, NULL),
+	[KVMGANG_HALTED] = __ATTR(halted_ns, 0400, vcpu_time_show, NULL),
+	[KVMGANG_BLOCKED] = __ATTR(blocked_ns, 0400, vcpu_time_show, NULL),
+};
 
 static struct attribute *vcpu_attrs[] = {
-	&vcpu_tid.attr, &vcpu_state.attr, STATE_ATTR_LIST(vcpu), NULL
+	&vcpu_tid.attr,
+	&vcpu_state.attr,
+	&vcpu_times[KVMGANG_RUN].attr,
+	&vcpu_times[KVMGANG_READY].attr,
+	&vcpu_times[KVMGANG_COSTOP].attr,
+	&vcpu_times[KVMGANG_THROTTLED].attr,
+	&vcpu_times[KVMGANG_HALTED].attr,
+	&vcpu_times[KVMGANG_BLOCKED].attr,
+	NULL
 };
 ATTRIBUTE_GROUPS(vcpu);
 
@@ -127,8 +115,10 @@ static struct kvmgang_vm *to_vm(struct kobject *kobj)
 	return container_of(kobj, struct vm_dir, kobj)->vm;
 }
 
+static struct kobj_attribute vm_times[KVMGANG_NR_STATES];
+
 /* The directory keeps the VM, and vCPUs stay with their VM, so the list only grows under us. */
-static ssize_t vm_state_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+static ssize_t vm_time_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
 	struct kvmgang_vcpu_row row;
 	struct kvmgang_vcpu *vcpu;
@@ -136,7 +126,7 @@ static ssize_t vm_state_show(struct kobject *kobj, struct kobj_attribute *attr, 
 
 	list_for_each_entry_rcu(vcpu, &to_vm(kobj)->vcpus, link, true) {
 		vcpu_read(vcpu, &row);
-		sum += row.count.state_ns[state_of(attr)];
+		sum += row.count.state_ns[attr - vm_times];
 	}
 	return sysfs_emit(buf, "%llu\n", sum);
 }
@@ -162,10 +152,26 @@ static ssize_t home_nodes_show(struct kobject *kobj, struct kobj_attribute *attr
 static struct kobj_attribute vm_pid = __ATTR(pid, 0400, pid_show, NULL);
 static struct kobj_attribute vm_nr_vcpus = __ATTR(nr_vcpus, 0400, nr_vcpus_show, NULL);
 static struct kobj_attribute vm_home_nodes = __ATTR(home_nodes, 0400, home_nodes_show, NULL);
-STATE_ATTRS(vm);
+static struct kobj_attribute vm_times[KVMGANG_NR_STATES] = {
+	[KVMGANG_RUN] = __ATTR(run_ns, 0400, vm_time_show, NULL),
+	[KVMGANG_READY] = __ATTR(ready_ns, 0400, vm_time_show, NULL),
+	[KVMGANG_COSTOP] = __ATTR(costop_ns, 0400, vm_time_show, NULL),
+	[KVMGANG_THROTTLED] = __ATTR(throttled_ns, 0400, vm_time_show, NULL),
+	[KVMGANG_HALTED] = __ATTR(halted_ns, 0400, vm_time_show, NULL),
+	[KVMGANG_BLOCKED] = __ATTR(blocked_ns, 0400, vm_time_show, NULL),
+};
 
 static struct attribute *vm_attrs[] = {
-	&vm_pid.attr, &vm_nr_vcpus.attr, &vm_home_nodes.attr, STATE_ATTR_LIST(vm), NULL
+	&vm_pid.attr,
+	&vm_nr_vcpus.attr,
+	&vm_home_nodes.attr,
+	&vm_times[KVMGANG_RUN].attr,
+	&vm_times[KVMGANG_READY].attr,
+	&vm_times[KVMGANG_COSTOP].attr,
+	&vm_times[KVMGANG_THROTTLED].attr,
+	&vm_times[KVMGANG_HALTED].attr,
+	&vm_times[KVMGANG_BLOCKED].attr,
+	NULL
 };
 ATTRIBUTE_GROUPS(vm);
 

@@ -9,9 +9,9 @@ int sysfs_init(void);
 void sysfs_exit(void);
 
 /*
- * Makes what is missing of @vm's directories, or removes them. Only the worker in vcpu.c calls these.
- * A directory that cannot be made is reported once in the log and left out; the account is not
- * affected.
+ * Makes what is missing of @vm's directories, or removes them. Only the worker in vcpu.c calls
+ * these. A directory that cannot be made is reported once in the log and left out; the account is
+ * not affected.
  */
 void sysfs_add_vm(struct kvmgang_vm *vm);
 void sysfs_remove_vm(struct kvmgang_vm *vm);

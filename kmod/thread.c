@@ -12,8 +12,8 @@
  * Only the moment of falling asleep is taken here. So the cost of the switch itself counts as run.
  *
  * A vCPU may be served by another thread later, and a thread may serve several vCPUs in turn.
- * kvmgang_vcpu::thread, under the vCPU's lock, says who serves it; kvmgang_thread::vcpu may be stale
- * and is checked against it. A vCPU that no thread serves is blocked.
+ * kvmgang_vcpu::thread, under the vCPU's lock, says who serves it; kvmgang_thread::vcpu may be
+ * stale and is checked against it. A vCPU that no thread serves is blocked.
  *
  * A notifier must be taken off its thread by the thread itself (sched_process_exit), or while no
  * thread can be walking its list: rmmod does it inside stop_machine(), where every other thread is
@@ -45,6 +45,9 @@
 #ifdef CONFIG_PREEMPT_RT
 #error "kvmgang allocates in guest entry with preemption off, which PREEMPT_RT does not allow"
 #endif
+
+/* arch/x86/kvm/trace.h, which declares it, is not among the headers that distributions ship. */
+extern struct tracepoint __tracepoint_kvm_entry;
 
 /* As vcpu_hash in vcpu.c: a thread a vCPU. */
 #define THREAD_HASH_BITS	12
@@ -383,7 +386,6 @@ void thread_count_yield(bool honoured)
 }
 
 static struct tracepoint *entry_tracepoint, *exit_tracepoint;
-extern struct tracepoint __tracepoint_kvm_entry;
 
 static void find_exit_tracepoint(struct tracepoint *tp, void *data)
 {

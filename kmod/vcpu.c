@@ -2,12 +2,12 @@
 /*
  * The records of VMs and vCPUs: how they are born, found, read and removed.
  *
- * A vCPU's record is made at its first guest entry that the module sees (thread.c), in the middle of
- * KVM_RUN, where nothing may sleep. It goes when KVM destroys the VM. KVM has no hook for that, so
- * there is a kprobe on kvm_arch_destroy_vm(), which every architecture has and no fast path calls.
- * Without it a VMM that closes one VM and opens another could be given the old one's addresses, and
- * the new VM the old one's account. The alternative, a reference, would keep the guest's memory and
- * devices alive.
+ * A vCPU's record is made at its first guest entry that the module sees (thread.c), in the middle
+ * of KVM_RUN, where nothing may sleep. It goes when KVM destroys the VM. KVM has no hook for that,
+ * so there is a kprobe on kvm_arch_destroy_vm(), which every architecture has and no fast path
+ * calls. Without it a VMM that closes one VM and opens another could be given the old one's
+ * addresses, and the new VM the old one's account. The alternative, a reference, would keep the
+ * guest's memory and devices alive.
  *
  * What may sleep, the sysfs directories and the end of a record, is left to one work item.
  *
@@ -224,7 +224,7 @@ static void settle_off_cpu(struct kvmgang_vcpu *vcpu, u64 now, u64 lag)
 
 	if (queued) {
 		now -= lag;
-		if (now > queued && now > a->upto)
+		if (now > queued && now > a->cursor)
 			account_wait(a, now, run_delay + now - queued);
 	} else if (asleep && run_delay == a->waited) {
 		account_fill(a, a->rest, now);
@@ -275,7 +275,7 @@ void vcpu_read(struct kvmgang_vcpu *vcpu, struct kvmgang_vcpu_row *row)
 	row->cpu = vcpu->cpu;
 	row->node = cpu_to_node(vcpu->cpu);
 	row->born_ns = vcpu->account.born;
-	row->now_ns = vcpu->account.upto;
+	row->now_ns = vcpu->account.cursor;
 	row->count = vcpu->account.count;
 	memcpy(row->top, vcpu->displaced.top, sizeof(row->top));
 }

@@ -38,8 +38,8 @@ struct kvmgang_vm;
 #define KVMGANG_MAX_VCPUS	65536
 
 /*
- * A waiting vCPU is read as of this long ago. Its run queue's clock may have been stamped before the
- * read, with the arrival still on its way; a wait read up to the present could then exceed the
+ * A waiting vCPU is read as of this long ago. Its run queue's clock may have been stamped before
+ * the read, with the arrival still on its way; a wait read up to the present could then exceed the
  * run_delay that the arrival writes. 1 ms is far above any time that a run queue's lock is held
  * between the two; should a hypervisor below stretch it beyond, ready is ahead of run_delay by the
  * difference until the next wait.
@@ -49,8 +49,8 @@ struct kvmgang_vm;
 /* A thread that has entered a guest, see thread.c. Lives from its first guest entry to its exit. */
 struct kvmgang_thread {
 	struct preempt_notifier notifier;
-	struct kvm_vcpu *entered;	/* what it entered last; NULL once another thread took it over */
-	struct kvmgang_vcpu *vcpu;	/* @entered's record; may be stale, see kvmgang_vcpu::thread */
+	struct kvm_vcpu *entered;	/* last; NULL once another thread took it over */
+	struct kvmgang_vcpu *vcpu;	/* @entered's record; check kvmgang_vcpu::thread */
 	struct task_struct *task;	/* valid while the notifier is registered */
 	struct pid *pid;
 	struct hlist_node hash;		/* by @task; RCU */

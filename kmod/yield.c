@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Directed yields: how often a spinning vCPU asked KVM to run another one in its place, and whether
- * the scheduler did. KVM counts only those that a guest asks by hypercall, not the pause-loop exits,
- * so yield_to(), which serves both, is watched by a kretprobe. Only spinners pay for it.
+ * Directed yields: how often a spinning vCPU asked KVM to run another one in its place, and
+ * whether the scheduler did. KVM counts only those that a guest asks by hypercall, not the
+ * pause-loop exits, so yield_to(), which serves both, is watched by a kretprobe. Only spinners pay
+ * for it.
  */
 #include <linux/kprobes.h>
 
@@ -26,8 +27,8 @@ static int on_yield_to_return(struct kretprobe_instance *call, struct pt_regs *r
 }
 
 /*
- * A granted yield sleeps inside yield_to(), so as many calls can be open as vCPUs are preempted while
- * they spin. Beyond 1024 (about 100 KiB) a call is not counted.
+ * A granted yield sleeps inside yield_to(), so as many calls can be open as vCPUs are preempted
+ * while they spin. Beyond 1024 (about 100 KiB) a call is not counted.
  */
 static struct kretprobe yield_probe = {
 	.kp.symbol_name = "yield_to",

@@ -2,10 +2,10 @@
 /*
  * kvmgang: where every vCPU's time goes, as /dev/kvmgang tells it.
  *
- * Every ioctl takes a pointer to a struct, aligned to 8 bytes, whose first member is its size as the
- * caller knows it. A caller that knows a longer struct than the kernel must leave the unknown tail
- * zero; a caller that knows a shorter one is served as long as it reaches the end of the ABI 1
- * layout. All reserved members must be zero. A failed call changes nothing, except where a
+ * Every ioctl takes a pointer to a struct, aligned to 8 bytes, whose first member is its size as
+ * the caller knows it. A caller that knows a longer struct than the kernel must leave the unknown
+ * tail zero; a caller that knows a shorter one is served as long as it reaches the end of the ABI
+ * 1 layout. All reserved members must be zero. A failed call changes nothing, except where a
  * struct's comment says that a needed size comes back.
  *
  *   EACCES      opening the node without permission
