@@ -25,6 +25,7 @@
 struct slot {
 	raw_spinlock_t lock;	/* of the core, used in its first hardware thread's slot only */
 	struct kvmgang_occupant who;
+	struct kvmgang_occupant left;	/* the vCPU's VM that departed last */
 	u64 since;		/* up to when @occupied and @shared are settled, ns */
 	u64 shared;		/* ns beside a foreign task, not taken yet */
 	u64 idle;		/* idle ns of this pCPU at @since; kept while a sibling needs it */
@@ -134,7 +135,8 @@ struct kvmgang_occupant occupancy_arrive(int cpu, u32 vm_id, u64 now)
 
 	guard(raw_spinlock)(core_lock(cpu));
 	settle_core(cpu, now);
-	before = slot->who;
+	/* A vCPU here means that the one that left announced the one that arrives. */
+	before = has_vcpu(slot) ? slot->left : slot->who;
 	slot->who = (struct kvmgang_occupant){ .kind = KVMGANG_BY_VM, .vm_id = vm_id };
 	slot->shared = 0;
 	note_idle(cpu);
@@ -143,9 +145,12 @@ struct kvmgang_occupant occupancy_arrive(int cpu, u32 vm_id, u64 now)
 
 void occupancy_depart(int cpu, struct kvmgang_occupant next, u64 now)
 {
+	struct slot *slot = slot_of(cpu);
+
 	guard(raw_spinlock)(core_lock(cpu));
 	settle_core(cpu, now);
-	slot_of(cpu)->who = next;
+	slot->left = slot->who;
+	slot->who = next;
 	note_idle(cpu);
 }
 
