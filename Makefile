@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0
+# One door to everything. kbuild reads Kbuild and not this file.
+
+KVER ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVER)/build
+PREFIX ?= /usr/local
+
+build := $(CURDIR)/build
+
+CFLAGS ?= -O2 -g
+all_cflags := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) \
+	-I$(CURDIR)/uapi -I$(CURDIR)
+
+.PHONY: all module pahole tool selftests check demo bench install clean help
+
+all: module tool
+
+help:
+	@echo 'make            the module for the running kernel and the tool, in build/'
+	@echo 'make module     the module only; KVER=RELEASE or KDIR=DIRECTORY for another kernel'
+	@echo 'make tool       the tool only'
+	@echo 'make selftests  the programs of selftests/, to be run in the lab or on a KVM host'
+	@echo 'make check      all tests, in the lab, on each supported kernel; T=GROUP for one group'
+	@echo 'make demo       boots the lab host and shows the tool at work'
+	@echo 'make bench      the measurements that docs/ quotes, in the lab'
+	@echo 'make install    module, tool and manual pages of this host; DESTDIR, PREFIX'
+	@echo 'make clean      removes build/ (the lab stays in the cache)'
+
+module: pahole
+	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(build)/$(KVER) modules
+
+# The BTF of a module is made by this host's pahole against that of the kernel. Of another version
+# it may describe the kernel's structs differently.
+pahole:
+	@wants=$$(sed -n 's/^CONFIG_PAHOLE_VERSION=//p' $(KDIR)/.config 2>/dev/null); \
+	has=$$(pahole --numeric_version 2>/dev/null || echo 0); \
+	if [ -n "$$wants" ] && [ "$$has" != "$$wants" ]; then \
+		echo "warning: pahole is version $$has and the kernel was built with $$wants:" \
+			"accounting will work, but the BPF verifier may refuse the module's kfuncs" >&2; \
+	fi
+
+tool: $(build)/kvmgang
+
+tool_sources := $(wildcard userspace/*.c)
+tool_objects := $(tool_sources:userspace/%.c=$(build)/userspace/%.o)
+
+$(build)/kvmgang: $(tool_objects)
+	$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ -ljansson
+
+$(build)/userspace/%.o: userspace/%.c
+	@mkdir -p $(@D)
+	$(CC) $(all_cflags) -MMD -MP -c -o $@ $<
+
+tests := $(patsubst selftests/%.c,$(build)/selftests/%,$(wildcard selftests/test_*.c))
+test_library := $(patsubst selftests/%,$(build)/selftests/%.o, \
+	$(basename $(filter-out selftests/test_%,$(wildcard selftests/*.c selftests/*.S))))
+
+selftests: $(tests)
+
+$(tests): $(build)/selftests/%: $(build)/selftests/%.o $(test_library)
+	$(CC) $(all_cflags) $(LDFLAGS) -pthread -o $@ $^
+
+$(build)/selftests/%.o: selftests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(all_cflags) -pthread -MMD -MP -c -o $@ $<
+
+$(build)/selftests/%.o: selftests/%.S
+	@mkdir -p $(@D)
+	$(CC) -g -c -o $@ $<
+
+-include $(wildcard $(build)/userspace/*.d $(build)/selftests/*.d)
+
+check:
+	lab/check.sh $(T)
+
+demo:
+	lab/lab setup
+	lab/lab build
+	lab/lab run --nodes 2 --cores 4 -- lab/demo.sh
+
+bench:
+	lab/lab setup
+	lab/lab build
+	bench/run.sh
+
+install: all
+	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(build)/$(KVER) modules_install
+	install -D -m 755 $(build)/kvmgang $(DESTDIR)$(PREFIX)/bin/kvmgang
+	for page in docs/man/*.8; do \
+		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man8/$${page##*/} || exit; \
+	done
+
+clean:
+	rm -rf $(build)

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What tests ask of the host, see host.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+#include "host.h"
+#include "tap.h"
+
+#define KERN_FACILITY_SHIFT	3
+#define KERN_WARNING		4
+
+void die(const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	tap_note("%s", text);
+	tap_abort();
+}
+
+void sleep_ms(int ms)
+{
+	struct timespec left = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * NSEC_PER_MSEC };
+
+	while (nanosleep(&left, &left) && errno == EINTR)
+		;
+}
+
+/* What the program may use when it starts, before any thread pins itself. */
+static cpu_set_t allowed_cpus;
+
+__attribute__((constructor)) static void read_allowed_cpus(void)
+{
+	sched_getaffinity(0, sizeof(allowed_cpus), &allowed_cpus);
+}
+
+int nr_cpus(void)
+{
+	return CPU_COUNT(&allowed_cpus);
+}
+
+int nth_cpu(int n)
+{
+	int cpu;
+
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (CPU_ISSET(cpu, &allowed_cpus) && !n--)
+			return cpu;
+	}
+	die("this needs more CPUs than there are");
+}
+
+long long read_number(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	long long number = -1;
+
+	if (!file)
+		return -1;
+	if (fscanf(file, "%lld", &number) != 1)
+		number = -1;
+	fclose(file);
+	return number;
+}
+
+int node_of(int cpu)
+{
+	char path[PATH_MAX];
+	int node;
+
+	for (node = 0; node < 1024; node++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/node%d", cpu, node);
+		if (!access(path, F_OK))
+			return node;
+	}
+	return -1;
+}
+
+int llc_of(int cpu)
+{
+	char path[PATH_MAX];
+	int id = -1, index;
+
+	for (index = 0; index < 8; index++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/cache/index%d/id", cpu,
+			 index);
+		if (access(path, F_OK))
+			break;
+		id = read_number(path);
+	}
+	return id;
+}
+
+int sibling_of(int cpu)
+{
+	char path[PATH_MAX];
+	int core, other, n;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology/core_cpus_list", cpu);
+	core = read_number(path);
+	for (n = 0; n < nr_cpus(); n++) {
+		other = nth_cpu(n);
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology/core_cpus_list",
+			 other);
+		/* The list begins with the core's first CPU, which names the core well enough. */
+		if (other != cpu && read_number(path) == core)
+			return other;
+	}
+	return -1;
+}
+
+void pin_thread(pid_t tid, int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	if (cpu >= 0)
+		CPU_SET(cpu, &set);
+	if (sched_setaffinity(tid, sizeof(set), cpu >= 0 ? &set : &allowed_cpus))
+		die("sched_setaffinity to CPU %d: %m", cpu);
+}
+
+struct schedstat schedstat_read(pid_t tid)
+{
+	struct schedstat stat;
+	char path[64], text[128];
+	ssize_t length;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", tid ?: gettid());
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		die("%s: %m", path);
+	length = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (length <= 0)
+		die("%s: %m", path);
+	text[length] = '\0';
+	if (sscanf(text, "%lu %lu %lu", &stat.run_ns, &stat.run_delay_ns, &stat.arrivals) != 3)
+		die("%s: %s", path, text);
+	return stat;
+}
+
+static void *hog_thread(void *arg)
+{
+	struct sched_param param = { .sched_priority = 1 };
+	struct hog *hog = arg;
+
+	pin_thread(0, hog->cpu);
+	if (hog->fifo && pthread_setschedparam(pthread_self(), SCHED_FIFO, &param))
+		die("SCHED_FIFO: %m");
+	__atomic_store_n(&hog->started, true, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&hog->stop, __ATOMIC_RELAXED))
+		;
+	return NULL;
+}
+
+void hog_start(struct hog *hog, int cpu, bool fifo)
+{
+	*hog = (struct hog){ .cpu = cpu, .fifo = fifo };
+	if (pthread_create(&hog->thread, NULL, hog_thread, hog))
+		die("pthread_create");
+	await(__atomic_load_n(&hog->started, __ATOMIC_ACQUIRE));
+}
+
+void hog_stop(struct hog *hog)
+{
+	__atomic_store_n(&hog->stop, true, __ATOMIC_RELAXED);
+	pthread_join(hog->thread, NULL);
+}
+
+int module_load(void)
+{
+	char self[PATH_MAX] = "", path[PATH_MAX + 128];
+	struct utsname uts;
+	int fd, err;
+
+	/* build/selftests/test_x -> build/KVER/kvmgang.ko */
+	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0 || uname(&uts))
+		die("where am I: %m");
+	snprintf(path, sizeof(path), "%s/%s/kvmgang.ko", dirname(dirname(self)), uts.release);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		die("%s: %m", path);
+	err = syscall(SYS_finit_module, fd, "", 0) ? errno : 0;
+	close(fd);
+	return err;
+}
+
+int module_unload(void)
+{
+	return syscall(SYS_delete_module, "kvmgang", O_NONBLOCK) ? errno : 0;
+}
+
+bool module_loaded(void)
+{
+	return !access("/sys/module/kvmgang/initstate", F_OK);
+}
+
+int kmsg_open(void)
+{
+	int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (kmsg < 0 || lseek(kmsg, 0, SEEK_END) < 0)
+		die("/dev/kmsg: %m");
+	return kmsg;
+}
+
+/* What a module that is built outside the kernel's tree and not signed says when it is loaded. */
+static bool is_expected(const char *text)
+{
+	return strstr(text, "loading out-of-tree module taints kernel") ||
+	       strstr(text, "module verification failed: signature and/or required key missing");
+}
+
+int kmsg_bad(int kmsg)
+{
+	char record[8192];
+	ssize_t length;
+	int bad = 0;
+
+	while ((length = read(kmsg, record, sizeof(record) - 1)) > 0 || errno == EPIPE) {
+		char *text;
+		int level;
+
+		if (length < 0)
+			continue;	/* overwritten before we could read it; go on after it */
+		record[length] = '\0';
+		level = atoi(record);
+		text = strchr(record, ';');
+		/* Above the level is the facility: 0 is the kernel, others are user programs. */
+		if (!text || level > KERN_WARNING || level >> KERN_FACILITY_SHIFT)
+			continue;
+		if (is_expected(text))
+			continue;
+		strtok(text, "\n");
+		tap_note("kernel: %s", text + 1);
+		bad++;
+	}
+	return bad;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What tests ask of the host: its CPUs, its scheduler's own figures, load, the module, the log.
+ *
+ * As in vmm.h, what a test cannot do without fails by die().
+ */
+#ifndef SELFTESTS_HOST_H
+#define SELFTESTS_HOST_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define NSEC_PER_MSEC	1000000LL
+
+/* Prints a message and ends the test as failed. */
+__attribute__((format(printf, 1, 2), noreturn)) void die(const char *format, ...);
+
+void sleep_ms(int ms);
+
+/*
+ * Polls until @condition; a test in which it never comes true has failed. The bound is on the
+ * number of sleeps: nothing here takes anything near that long unless it hangs.
+ */
+#define await(condition)								\
+do {											\
+	int polls_ = 30000;								\
+											\
+	while (!(condition)) {								\
+		if (!polls_--)								\
+			die("%s:%d: waited in vain for %s", __FILE__, __LINE__, #condition); \
+		sleep_ms(1);								\
+	}										\
+} while (0)
+
+/* CPUs that this process may use: how many, and the n-th. */
+int nr_cpus(void);
+int nth_cpu(int n);
+
+/* Topology; -1: there is none. sibling_of() is another hardware thread of the same core. */
+int node_of(int cpu);
+int llc_of(int cpu);
+int sibling_of(int cpu);
+
+/* @tid 0: the calling thread; @cpu -1: wherever it likes. */
+void pin_thread(pid_t tid, int cpu);
+
+/* The scheduler's own account of a thread of this process, from /proc. */
+struct schedstat {
+	uint64_t run_ns;
+	uint64_t run_delay_ns;		/* waits that have ended */
+	uint64_t arrivals;		/* times it got a pCPU */
+};
+
+struct schedstat schedstat_read(pid_t tid);
+
+/* A host thread that spins on @cpu; @fifo: in the way of all that is not real-time. */
+struct hog {
+	pthread_t thread;
+	int cpu;
+	bool fifo;
+	bool started, stop;
+};
+
+void hog_start(struct hog *hog, int cpu, bool fifo);
+void hog_stop(struct hog *hog);
+
+/* The kvmgang.ko that was built beside this program, for the kernel that runs. 0 or errno. */
+int module_load(void);
+int module_unload(void);
+bool module_loaded(void);
+
+/* A module parameter's or other file's content as a number; -1: no such file. */
+long long read_number(const char *path);
+
+/* Kernel messages from now on; kmsg_bad() prints those of warning level and above, counts them. */
+int kmsg_open(void);
+int kmsg_bad(int kmsg);
+
+#endif /* SELFTESTS_HOST_H */

@@ -1,0 +1,95 @@
+#!/bin/bash
+# Runs the selftests on the kernel that runs, as root, and merges their TAP into one stream.
+#
+#	selftests/run.sh [PROGRAM]...
+#
+# Without arguments, all programs of build/selftests. KVMGANG_TEST_SECONDS=N shortens what measures
+# for 10 seconds otherwise. The exit status is 0 when nothing failed; skipped tests are no failures.
+# It does not build anything, and leaves the module as it found it: not loaded, usually.
+set -euo pipefail
+
+build=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)/build
+module=$build/$(uname -r)/kvmgang.ko
+nr=0 failed=0
+
+die() {
+	echo "Bail out! $*"
+	exit 1
+}
+
+is_loaded() {
+	[ -e /sys/module/kvmgang ]
+}
+
+result() {
+	nr=$((nr + 1))
+	[ "$1" = ok ] || failed=$((failed + 1))
+	echo "$1 $nr $2"
+}
+
+run_program() {
+	local name=$1 line verdict text ran=0 planned=0
+
+	# A test of loading and unloading that failed may have left it unloaded.
+	is_loaded || insmod "$module"
+	while IFS= read -r line; do
+		case $line in
+		'TAP version '*) ;;
+		1..*) planned=${line#1..} ;;
+		'ok '* | 'not ok '*)
+			verdict=${line%%ok *}ok
+			text=${line#"$verdict "}
+			ran=$((ran + 1))
+			result "$verdict" "$name: ${text#* }"
+			;;
+		*) echo "$line" ;;
+		esac
+	done < <("$build/selftests/$name" 2>&1)
+	if [ "$planned" = 0 ] || [ "$ran" != "$planned" ]; then
+		result 'not ok' "$name: $ran of $planned tests ran"
+	fi
+}
+
+# What a module that is not the distribution's own says once when it is loaded.
+expected='loading out-of-tree module taints kernel|module verification failed: signature'
+
+check_kernel_log() {
+	local bad
+
+	kill "$log_reader"
+	wait "$log_reader" 2>/dev/null || true
+	bad=$(grep -vE "$expected" "$log" || true)
+	rm "$log"
+	if [ -z "$bad" ]; then
+		result ok 'kernel log is clean'
+	else
+		sed 's/^/# /' <<<"$bad"
+		result 'not ok' 'kernel log is clean'
+	fi
+}
+
+[ "$(id -u)" = 0 ] || die 'this needs root'
+[ -e "$module" ] || die "there is no $module: make module"
+[ -e /dev/kvm ] || modprobe -qa kvm_amd kvm_intel || true
+[ -e /dev/kvm ] || die 'there is no /dev/kvm'
+
+programs=("$@")
+if [ $# -eq 0 ]; then
+	for program in "$build"/selftests/test_*; do
+		[ -f "$program" ] && [ -x "$program" ] && programs+=("${program##*/}")
+	done
+fi
+
+echo 'TAP version 13'
+log=$(mktemp)
+dmesg --kernel --follow-new --level emerg,alert,crit,err,warn >"$log" &
+log_reader=$!
+
+was_loaded=$(is_loaded && echo yes || echo no)
+for program in "${programs[@]}"; do
+	run_program "$program"
+done
+[ "$was_loaded" = yes ] || rmmod kvmgang || result 'not ok' 'the module can be removed'
+check_kernel_log
+echo "1..$nr"
+[ "$failed" = 0 ]

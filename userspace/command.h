@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What every command is given, and the commands that there are. */
+#ifndef KVMGANG_COMMAND_H
+#define KVMGANG_COMMAND_H
+
+#include <stdbool.h>
+
+/* Exit statuses, as the man page promises them. */
+enum {
+	STATUS_OK = 0,
+	STATUS_FAILED = 1,
+	STATUS_USAGE = 2,
+};
+
+struct options {
+	bool json;
+	double interval_s;
+	unsigned long count;	/* refreshes of top, 0: until stopped */
+	const char *vm;		/* the VM that show is asked for */
+};
+
+int command_list(const struct options *options);
+int command_show(const struct options *options);
+int command_top(const struct options *options);
+int command_status(const struct options *options);
+
+#endif /* KVMGANG_COMMAND_H */

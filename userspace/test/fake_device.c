@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A /dev/kvmgang for render.bats, preloaded into the command: fixed counters, so that every figure
+ * printed can be checked. It says nothing about the module, which the lab tests with real guests.
+ *
+ * One second passes from snapshot to snapshot. Between the first and the second VM 2 goes, VM 3
+ * comes and VM 1 gets a third vCPU. Rows are in descending order, which the contract allows.
+ * FAKE_PIDS holds the pids of VM 1, 2 and 3.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <linux/kvmgang.h>
+
+#define FAKE_FD	1000
+#define MS	1000000ULL
+
+static struct kvmgang_vm_row vms[2];
+static struct kvmgang_vcpu_row vcpus[4];
+
+int open(const char *path, int flags, ...)
+{
+	int (*real)(const char *path, int flags, ...) = dlsym(RTLD_NEXT, "open");
+	const char *error = getenv("FAKE_ERRNO");
+
+	if (strcmp(path, KVMGANG_DEVICE) != 0)
+		return real(path, flags);
+	if (!error)
+		return FAKE_FD;
+	errno = atoi(error);
+	return -1;
+}
+
+static struct kvmgang_vcpu_row *add_vcpu(__u32 nr, __u32 vm_id, __u32 id, __u64 born, __u64 now)
+{
+	vcpus[nr] = (struct kvmgang_vcpu_row){
+		.vm_id = vm_id, .vcpu_id = id, .tid = (int)(100 * vm_id + id),
+		.node = id == 1, .born_ns = born, .now_ns = now,
+	};
+	return &vcpus[nr];
+}
+
+static void add_vm(__u32 nr, __u32 vm_id)
+{
+	int pids[3] = { 0 };
+	const char *env = getenv("FAKE_PIDS");
+
+	if (env)
+		sscanf(env, "%d %d %d", &pids[0], &pids[1], &pids[2]);
+	vms[nr] = (struct kvmgang_vm_row){ .vm_id = vm_id, .pid = pids[vm_id - 1] };
+}
+
+/* Fills in the state after @seconds seconds, the first VM 1's. Returns the number of vCPUs. */
+static __u32 build(__u64 seconds)
+{
+	__u64 now = (10000 + 1000 * seconds) * MS;
+	struct kvmgang_vcpu_row *vcpu;
+	__u32 nr = 0;
+
+	add_vm(0, seconds ? 3 : 2);
+	add_vm(1, 1);
+	vms[1].home_nodes = 0x3;
+	vcpu = add_vcpu(nr++, seconds ? 3 : 2, 0, seconds ? 10750 * MS : 0, now);
+	vcpu->state = KVMGANG_BLOCKED;
+	vcpu->count.state_ns[KVMGANG_BLOCKED] = now - vcpu->born_ns;
+	if (seconds) {
+		vcpu = add_vcpu(nr++, 1, 2, 10500 * MS, now);
+		vcpu->count.state_ns[KVMGANG_RUN] = now - vcpu->born_ns;
+	}
+	vcpu = add_vcpu(nr++, 1, 1, 0, now);
+	vcpu->state = KVMGANG_HALTED;
+	vcpu->count.state_ns[KVMGANG_HALTED] = now;
+	vcpu = add_vcpu(nr++, 1, 0, 0, now);
+	vcpu->count.state_ns[KVMGANG_RUN] = now / 2;
+	vcpu->count.state_ns[KVMGANG_READY] = now / 4;
+	vcpu->count.state_ns[KVMGANG_HALTED] = now / 4;
+	vcpu->count.displaced_ns[KVMGANG_BY_VM] = now / 4;
+	vcpu->count.ready_hist[0] = 99 * seconds;
+	vcpu->count.ready_hist[10] = seconds;
+	vcpu->top[0] = (struct kvmgang_top_displacer){ .vm_id = 3, .ns = 5 * MS };
+	vcpu->top[2] = (struct kvmgang_top_displacer){ .vm_id = 2, .ns = 2500 * MS };
+	return nr;
+}
+
+static int fake_snapshot(struct kvmgang_snapshot *s)
+{
+	static __u64 taken;
+	__u32 nr_vcpus = build(taken);
+	int room = s->nr_vms >= 2 && s->nr_vcpus >= nr_vcpus;
+
+	s->nr_vms = 2;
+	s->nr_vcpus = nr_vcpus;
+	if (!room) {
+		errno = ENOSPC;
+		return -1;
+	}
+	for (__u32 i = 0; i < nr_vcpus; i++) {
+		struct kvmgang_vm_row *vm = vcpus[i].vm_id == 1 ? &vms[1] : &vms[0];
+
+		vm->nr_vcpus++;
+		for (size_t j = 0; j < sizeof(vm->sum) / sizeof(__u64); j++)
+			((__u64 *)&vm->sum)[j] += ((__u64 *)&vcpus[i].count)[j];
+	}
+	memcpy((void *)(uintptr_t)s->vms, vms, sizeof(vms));
+	memcpy((void *)(uintptr_t)s->vcpus, vcpus, nr_vcpus * sizeof(vcpus[0]));
+	s->out_end_ns = (10000 + 1000 * taken++) * MS;
+	return 0;
+}
+
+static int fake_info(struct kvmgang_info *info)
+{
+	const char *abi = getenv("FAKE_ABI");
+
+	info->out_abi = abi ? (__u32)atoi(abi) : KVMGANG_ABI;
+	info->out_kfunc_abi = 1;
+	info->out_nr_vms = 2;
+	info->out_nr_vcpus = 4;
+	info->out_vcpu_bytes = 1234;
+	info->out_max_vms = 4096;
+	info->out_max_vcpus = 16384;
+	info->out_read_lag_ns = 1000;
+	info->out_refused = 7;
+	return 0;
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *arg;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (fd == FAKE_FD && request == KVMGANG_INFO)
+		return fake_info(arg);
+	if (fd == FAKE_FD && request == KVMGANG_SNAPSHOT)
+		return fake_snapshot(arg);
+	errno = ENOTTY;
+	return -1;
+}

@@ -1,0 +1,207 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+# What is printed for known counters, which fake_device.c makes up. Needs a compiler, no module.
+
+setup_file() {
+	command -v "${CC:-cc}" || skip "no C compiler"
+	export FAKE=$BATS_FILE_TMPDIR/fake_device.so
+	"${CC:-cc}" -std=gnu11 -Wall -Wextra -Werror -shared -fPIC \
+		-I"$BATS_TEST_DIRNAME/../../uapi" -o "$FAKE" "$BATS_TEST_DIRNAME/fake_device.c"
+}
+
+setup() {
+	kvmgang=${KVMGANG:-$BATS_TEST_DIRNAME/../../build/kvmgang}
+	command -v jq || skip "no jq"
+	vmms=()
+	mkfifo "$BATS_TEST_TMPDIR/never"
+}
+
+teardown() {
+	[ ${#vmms[@]} -eq 0 ] || kill "${vmms[@]}"
+}
+
+# vmm ARGUMENT...: a process with these arguments, which serves as the VMM of one more VM.
+# Until it has started, /proc shows this shell's arguments in their place.
+vmm() {
+	sh -c 'read -r _' vmm "$@" <>"$BATS_TEST_TMPDIR/never" >/dev/null 3>&- &
+	vmms+=($!)
+	until grep -aq 'read -r _' "/proc/$!/cmdline"; do
+		sleep 0.01
+	done
+	export FAKE_PIDS="${vmms[*]}"
+}
+
+# fake ARGUMENT...: kvmgang on the fake device, whose seconds pass in 0.1 s
+fake() {
+	LD_PRELOAD=$FAKE run "$kvmgang" "$@"
+	echo "kvmgang $*: status $status"
+	echo "$output"
+}
+
+# json PATH EXPECTED: a value of the output
+json() {
+	local got
+
+	got=$(jq -c "$1" <<<"$output")
+	echo "$1: expected $2, got $got"
+	[ "$got" = "$2" ]
+}
+
+three_vms() {
+	vmm -name guest=web,debug-threads=on
+	vmm -name gone
+	vmm -m 1G --name db
+}
+
+@test "list: per vCPU averages, a vCPU and a VM that are new, a VM that is gone" {
+	three_vms
+	fake list -i 0.1
+	[ "$status" -eq 0 ]
+	[ ${#lines[@]} -eq 3 ]
+	[[ ${lines[0]} =~ ^\ *ID\ NAME\ +PID\ VCPUS\ HOME\ RUNS-ON\ +RUN%\ READY%\ COSTP%\ THROT%\ HALT%\ BLOCK%\ READY-P99$ ]]
+	read -ra web <<<"${lines[1]}"
+	[ "${web[*]}" = "1 web ${vmms[0]} 3 0-1 N0:2,N1:1 40.0 10.0 0.0 0.0 50.0 0.0 1.02us" ]
+	read -ra db <<<"${lines[2]}"
+	[ "${db[*]}" = "3 db ${vmms[2]} 1 - N0:1 0.0 0.0 0.0 0.0 0.0 100.0 -" ]
+}
+
+@test "list is the default" {
+	three_vms
+	fake list -i 0.1
+	local list=$output
+	fake -i 0.1
+	[ "$output" = "$list" ]
+}
+
+@test "list --json: the same figures, raw" {
+	three_vms
+	fake --json -i 0.1
+	[ "$status" -eq 0 ]
+	json '.host.vms' 2
+	json '.host.vcpus' 4
+	json '.host.interval_ns' 1000000000
+	json '.host.busiest_id' 1
+	json '.host.busiest_pcpus' 1.0
+	json '[.vms[].id]' '[1,3]'
+	json '.vms[0].name' '"web"'
+	json '.vms[0].home_nodes' '[0,1]'
+	json '.vms[0].runs_on' '[{"node":0,"vcpus":2},{"node":1,"vcpus":1}]'
+	json '.vms[0].interval.time_ns' 2500000000
+	json '.vms[0].interval.run_ns' 1000000000
+	json '.vms[0].interval.ready_pct' 10.0
+	json '.vms[0].interval.ready_episodes' 100
+	json '.vms[0].interval.ready_p99_ns' 1024
+	json '.vms[0].interval.ready_p999_ns' 1048576
+	json '.vms[1].interval.ready_p99_ns' null
+	json '.vms[0].total.ready_hist | length' 32
+	json '[.vms[].interval | .time_ns == .run_ns + .ready_ns + .costop_ns + .throttled_ns +
+		.halted_ns + .blocked_ns] | all' true
+}
+
+@test "show: by id and by name" {
+	three_vms
+	fake show 1 -i 0.1
+	[ "$status" -eq 0 ]
+	local by_id=$output
+	[[ $output == *"db(3) 5.00ms"* ]]
+	[[ $output == *"gone(2) 2.50s, db(3)"* ]]
+	for line in "${lines[@]}"; do
+		[ ${#line} -le 100 ]
+	done
+	fake show web -i 0.1
+	[ "$output" = "$by_id" ]
+}
+
+@test "show --json: every vCPU" {
+	three_vms
+	fake show web -i 0.1 --json
+	[ "$status" -eq 0 ]
+	json '[.vcpus[].id]' '[0,1,2]'
+	json '.vcpus[0].state' '"run"'
+	json '.vcpus[0].interval.ready_pct' 25.0
+	json '.vcpus[1].interval.halted_pct' 100.0
+	json '.vcpus[2].interval.time_ns' 500000000
+	json '.vcpus[0].interval.displaced_vm_ns' 250000000
+	json '.vcpus[0].top_displacers' \
+		'[{"vm_id":2,"name":null,"ns":2500000000},{"vm_id":3,"name":"db","ns":5000000}]'
+}
+
+@test "show: no such VM, and a VM that ends meanwhile" {
+	three_vms
+	fake show 7
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: VM id '7': no VM has this id (kvmgang list shows all)" ]
+	fake show nobody
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: VM 'nobody': no VM has this name (kvmgang list shows all)" ]
+	fake show gone -i 0.1
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: VM 'gone': ended during the interval" ]
+}
+
+@test "show: two VMs of one name" {
+	vmm -name twin
+	vmm -name guest=twin
+	fake show twin
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: VM 'twin': several VMs have this name, use one of the ids 1 2" ]
+}
+
+@test "names: thread name without -name, none if not visible, no control characters" {
+	vmm -m 1G
+	fake list -i 0.1 --json
+	json '.vms[0].name' '"sh"'
+	json '.vms[1].name' null
+	json '.vms[1].pid' 0
+	vmms+=(0)
+	vmm -name $'a\033[31mb\377'
+	FAKE_PIDS="${vmms[2]} 0 0" fake list -i 0.1 --json
+	json '.vms[0].name' '"a?[31mb?"'
+	unset 'vmms[1]'
+}
+
+@test "top: most ready first, one block or one JSON line per refresh" {
+	three_vms
+	fake top -i 0.1 -n 2
+	[ "$status" -eq 0 ]
+	[ "$(grep -c '^PCPUS ' <<<"$output")" -eq 2 ]
+	[[ $output != *$'\033'* ]]
+	fake top -i 0.1 -n 3 --json
+	[ ${#lines[@]} -eq 3 ]
+	[ "$(jq -c '[.vms[].id]' <<<"$output" | sort -u)" = "[1,3]" ]
+}
+
+@test "top: a signal ends it with status 0" {
+	three_vms
+	for signal in INT TERM; do
+		LD_PRELOAD=$FAKE run timeout --preserve-status -s "$signal" 1 "$kvmgang" top -i 0.2
+		echo "$signal: status $status"
+		[ "$status" -eq 0 ]
+	done
+}
+
+@test "status" {
+	fake status
+	[ "$status" -eq 0 ]
+	[[ $output =~ "bytes per vCPU "+1234 ]]
+	fake status --json
+	json .abi 1
+	json .max_vcpus 16384
+	json .vcpu_bytes 1234
+	json .refused 7
+	json .kernel "\"$(uname -r)\""
+}
+
+@test "an older ABI is refused, a newer one is not" {
+	FAKE_ABI=0 fake list
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: /dev/kvmgang: ABI of the module is 0: must be 1 or later" ]
+	FAKE_ABI=2 fake status
+	[ "$status" -eq 0 ]
+}
+
+@test "permission denied" {
+	FAKE_ERRNO=13 fake list
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: /dev/kvmgang: permission denied: be root or have read permission" ]
+}
