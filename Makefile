@@ -11,7 +11,7 @@ CFLAGS ?= -O2 -g
 all_cflags := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) \
 	-I$(CURDIR)/uapi -I$(CURDIR)
 
-.PHONY: all module pahole tool selftests check demo bench install clean help
+.PHONY: all module pahole tool selftests benches check demo bench install clean help
 
 all: module tool
 
@@ -68,6 +68,14 @@ $(build)/selftests/%.o: selftests/%.S
 	@mkdir -p $(@D)
 	$(CC) -g -c -o $@ $<
 
+benches := $(patsubst bench/%.c,$(build)/bench/%,$(wildcard bench/*.c))
+
+benches: $(benches)
+
+$(benches): $(build)/bench/%: bench/%.c $(test_library)
+	@mkdir -p $(@D)
+	$(CC) $(all_cflags) $(LDFLAGS) -pthread -o $@ $^
+
 -include $(wildcard $(build)/userspace/*.d $(build)/selftests/*.d)
 
 check:
@@ -81,6 +89,7 @@ demo:
 bench:
 	lab/lab setup
 	lab/lab build
+	lab/lab build benches
 	bench/run.sh
 
 install: all

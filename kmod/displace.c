@@ -69,21 +69,21 @@ static void charge_both(struct kvmgang_displaced *d, u32 own, u32 first, u32 las
 	charge_vcpu(d, own, last, ns - ns / 2, by);
 }
 
-void displaced_begin(struct kvmgang_displaced *d, int cpu, struct kvmgang_occupant next, u64 now)
+void displaced_begin(struct kvmgang_displaced *d, struct kvmgang_occupant next,
+		     const struct kvmgang_occupied *occupied)
 {
-	d->base = occupancy_read(cpu, now);
+	d->base = *occupied;
 	d->taker = next.vm_id;
 }
 
-void displaced_end(struct kvmgang_displaced *d, u32 own, int cpu, struct kvmgang_occupant before,
-		   u64 ns, u64 now, u64 *by)
+void displaced_end(struct kvmgang_displaced *d, u32 own, struct kvmgang_occupant before,
+		   const struct kvmgang_occupied *occupied, u64 ns, u64 *by)
 {
 	static const u32 kinds[] = { KVMGANG_BY_VM, KVMGANG_BY_HOST, KVMGANG_BY_KTHREAD };
-	struct kvmgang_occupied occupied = occupancy_read(cpu, now);
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
-		u64 part = min(ns, occupied.ns[kinds[i]] - d->base.ns[kinds[i]]);
+		u64 part = min(ns, occupied->ns[kinds[i]] - d->base.ns[kinds[i]]);
 
 		ns -= part;
 		if (kinds[i] == KVMGANG_BY_VM)

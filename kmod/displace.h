@@ -12,15 +12,17 @@ struct kvmgang_displaced {
 	struct kvmgang_top_displacer top[KVMGANG_TOP_DISPLACERS];
 };
 
-/* A vCPU was preempted on @cpu at @now (ns) by @next. */
-void displaced_begin(struct kvmgang_displaced *d, int cpu, struct kvmgang_occupant next, u64 now);
+/* A vCPU was preempted by @next on a pCPU whose time had been @occupied so. */
+void displaced_begin(struct kvmgang_displaced *d, struct kvmgang_occupant next,
+		     const struct kvmgang_occupied *occupied);
 
 /*
- * A preempted vCPU of VM @own is back after a ready episode of @ns; it had left @cpu, and @before
- * had the pCPU that it got. Adds to @by, indexed by KVMGANG_BY_*, exactly @ns in sum.
+ * A preempted vCPU of VM @own is back after a ready episode of @ns; the time of the pCPU that it had
+ * left has now been @occupied so, and @before had the pCPU that it got. Adds to @by, indexed by
+ * KVMGANG_BY_*, exactly @ns in sum.
  */
-void displaced_end(struct kvmgang_displaced *d, u32 own, int cpu, struct kvmgang_occupant before,
-		   u64 ns, u64 now, u64 *by);
+void displaced_end(struct kvmgang_displaced *d, u32 own, struct kvmgang_occupant before,
+		   const struct kvmgang_occupied *occupied, u64 ns, u64 *by);
 
 /* The same for a vCPU that slept and waited @ns after its wake-up: @before is all that is known. */
 void displaced_woken(struct kvmgang_displaced *d, u32 own, struct kvmgang_occupant before, u64 ns,

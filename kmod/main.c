@@ -28,10 +28,12 @@ static int __init kvmgang_init(void)
 {
 	int err;
 
-	occupancy_init();
-	err = sysfs_init();
+	err = occupancy_init();
 	if (err)
 		return err;
+	err = sysfs_init();
+	if (err)
+		goto exit_occupancy;
 	err = vcpu_init();
 	if (err)
 		goto exit_sysfs;
@@ -57,6 +59,8 @@ exit_vcpu:
 	vcpu_exit();
 exit_sysfs:
 	sysfs_exit();
+exit_occupancy:
+	occupancy_exit();
 	return err;
 }
 
@@ -67,6 +71,7 @@ static void __exit kvmgang_exit(void)
 	thread_exit();
 	vcpu_exit();
 	sysfs_exit();
+	occupancy_exit();
 }
 
 module_init(kvmgang_init);

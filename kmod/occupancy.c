@@ -6,7 +6,7 @@
  * depart), since no other thread is hooked. What follows a departing vCPU is known by its first
  * task only; the slot keeps that task's kind until a vCPU comes back.
  *
- * The slots of a core share the lock of its first hardware thread, so that the time during which a
+ * The slots of a core form a ring and share the lock of one of them, so that the time during which a
  * vCPU and a foreign task ran side by side is a difference of instants, not a sample. Between two
  * vCPUs it is exact. Beside a pCPU without a vCPU it is the time that this pCPU was not idle, by
  * the kernel's own tickless idle accounting (microseconds).
@@ -14,7 +14,8 @@
  * Not here: which VM pays for it. vcpu.c turns occupancy into displacers.
  */
 #include <linux/cleanup.h>
-#include <linux/cpumask.h>
+#include <linux/cpu.h>
+#include <linux/cpuhotplug.h>
 #include <linux/kernel_stat.h>
 #include <linux/percpu.h>
 #include <linux/spinlock.h>
@@ -23,7 +24,10 @@
 #include "occupancy.h"
 
 struct slot {
-	raw_spinlock_t lock;	/* of the core, used in its first hardware thread's slot only */
+	raw_spinlock_t lock;	/* of the core, if @core is this slot; protects all below */
+	struct slot *core;	/* whose lock it is; set before a task runs here, never changed */
+	struct slot *next;	/* hardware thread of the core; a ring, this slot if it is alone */
+	int cpu;
 	struct kvmgang_occupant who;
 	struct kvmgang_occupant left;	/* the vCPU's VM that departed last */
 	u64 since;		/* up to when @occupied and @shared are settled, ns */
@@ -34,23 +38,14 @@ struct slot {
 
 static DEFINE_PER_CPU(struct slot, slots);
 
-static inline struct slot *slot_of(int cpu)
-{
-	return per_cpu_ptr(&slots, cpu);
-}
-
-/*
- * When a hardware thread comes online its core's first thread may become another one, and for some
- * instructions two pCPUs use two locks. What can be lost is one interval of shared time.
- */
-static inline raw_spinlock_t *core_lock(int cpu)
-{
-	return &slot_of(cpumask_first(topology_sibling_cpumask(cpu)))->lock;
-}
-
 static inline bool has_vcpu(const struct slot *slot)
 {
 	return slot->who.kind == KVMGANG_BY_VM;
+}
+
+static inline bool is_alone(const struct slot *slot)
+{
+	return slot->next == slot;
 }
 
 /* Waiting for I/O is idle too, and is a figure of its own in the kernel. */
@@ -60,130 +55,180 @@ static u64 idle_ns(int cpu)
 	       NSEC_PER_USEC;
 }
 
-/* How long in the last @ns the sibling @cpu ran what is foreign to VM @vm_id. */
-static u64 foreign_ns(int cpu, u32 vm_id, u64 ns)
+/* How long in the last @ns @sibling ran what is foreign to VM @vm_id. */
+static u64 foreign_ns(const struct slot *sibling, u32 vm_id, u64 ns)
 {
-	const struct slot *sibling = slot_of(cpu);
 	u64 idle;
 
 	if (has_vcpu(sibling))
 		return sibling->who.vm_id == vm_id ? 0 : ns;
+	if (!cpu_online(sibling->cpu))
+		return 0;
 
-	idle = idle_ns(cpu);
+	idle = idle_ns(sibling->cpu);
 	idle = idle > sibling->idle ? idle - sibling->idle : 0;
 	return ns > idle ? ns - idle : 0;
 }
 
-static void settle_shared(int cpu, u64 ns)
+static void settle_shared(struct slot *slot, u64 ns)
 {
-	struct slot *slot = slot_of(cpu);
+	const struct slot *sibling;
 	u64 foreign = 0;
-	int sibling;
 
 	if (!has_vcpu(slot))
 		return;
-	for_each_cpu(sibling, topology_sibling_cpumask(cpu))
-		if (sibling != cpu)
-			foreign = max(foreign, foreign_ns(sibling, slot->who.vm_id, ns));
+	for (sibling = slot->next; sibling != slot; sibling = sibling->next)
+		foreign = max(foreign, foreign_ns(sibling, slot->who.vm_id, ns));
 	slot->shared += foreign;
 }
 
-/* Brings all slots of @cpu's core up to @now. Every change of an occupant is bracketed by this. */
-static void settle_core(int cpu, u64 now)
-{
-	const struct cpumask *core = topology_sibling_cpumask(cpu);
-	u64 ns;
-	int i;
-
-	/* Clocks of two pCPUs may differ by a little where the TSC is not synchronised. */
-	if (now <= slot_of(cpu)->since)
-		return;
-	ns = now - slot_of(cpu)->since;
-	if (cpumask_weight(core) > 1)
-		for_each_cpu(i, core)
-			settle_shared(i, ns);
-	for_each_cpu(i, core) {
-		struct slot *slot = slot_of(i);
-
-		slot->occupied.ns[slot->who.kind] += ns;
-		slot->since = now;
-	}
-}
-
 /* Notes the idle time of pCPUs without a vCPU beside one that has one: foreign_ns() needs it. */
-static void note_idle(int cpu)
+static void note_idle(struct slot *core)
 {
-	const struct cpumask *core = topology_sibling_cpumask(cpu);
+	struct slot *slot = core;
 	bool needed = false;
-	int i;
 
-	if (cpumask_weight(core) == 1)
-		return;
-	for_each_cpu(i, core)
-		needed |= has_vcpu(slot_of(i));
+	do
+		needed |= has_vcpu(slot);
+	while ((slot = slot->next) != core);
 	if (!needed)
 		return;
-	for_each_cpu(i, core)
-		if (!has_vcpu(slot_of(i)))
-			slot_of(i)->idle = idle_ns(i);
+	do
+		if (!has_vcpu(slot))
+			slot->idle = idle_ns(slot->cpu);
+	while ((slot = slot->next) != core);
 }
 
-struct kvmgang_occupant occupancy_arrive(int cpu, u32 vm_id, u64 now)
+static inline void settle_slot(struct slot *slot, u64 ns, u64 now)
 {
-	struct slot *slot = slot_of(cpu);
+	slot->occupied.ns[slot->who.kind] += ns;
+	slot->since = now;
+}
+
+static void settle_siblings(struct slot *slot, u64 ns, u64 now)
+{
+	struct slot *sibling;
+
+	settle_shared(slot, ns);
+	for (sibling = slot->next; sibling != slot; sibling = sibling->next)
+		settle_shared(sibling, ns);
+	for (sibling = slot->next; sibling != slot; sibling = sibling->next)
+		settle_slot(sibling, ns, now);
+}
+
+/* Brings all of @slot's core up to @now. Every change of an occupant comes after this. */
+static inline void settle(struct slot *slot, u64 now)
+{
+	u64 ns;
+
+	/* Clocks of two pCPUs may differ by a little where the TSC is not synchronised. */
+	if (unlikely(now <= slot->since))
+		return;
+	ns = now - slot->since;
+	if (!is_alone(slot))
+		settle_siblings(slot, ns, now);
+	settle_slot(slot, ns, now);
+}
+
+struct kvmgang_occupant occupancy_arrive(int cpu, u32 vm_id, u64 now,
+					 struct kvmgang_occupied *occupied)
+{
+	struct slot *slot = per_cpu_ptr(&slots, cpu);
 	struct kvmgang_occupant before;
 
-	guard(raw_spinlock)(core_lock(cpu));
-	settle_core(cpu, now);
+	guard(raw_spinlock)(&slot->core->lock);
+	settle(slot, now);
+	*occupied = slot->occupied;
 	/* A vCPU here means that the one that left announced the one that arrives. */
 	before = has_vcpu(slot) ? slot->left : slot->who;
 	slot->who = (struct kvmgang_occupant){ .kind = KVMGANG_BY_VM, .vm_id = vm_id };
 	slot->shared = 0;
-	note_idle(cpu);
+	if (!is_alone(slot))
+		note_idle(slot);
 	return before;
 }
 
-void occupancy_depart(int cpu, struct kvmgang_occupant next, u64 now)
+u64 occupancy_depart(int cpu, struct kvmgang_occupant next, u64 now,
+		     struct kvmgang_occupied *occupied)
 {
-	struct slot *slot = slot_of(cpu);
+	struct slot *slot = per_cpu_ptr(&slots, cpu);
 
-	guard(raw_spinlock)(core_lock(cpu));
-	settle_core(cpu, now);
+	guard(raw_spinlock)(&slot->core->lock);
+	settle(slot, now);
+	*occupied = slot->occupied;
 	slot->left = slot->who;
 	slot->who = next;
-	note_idle(cpu);
+	if (!is_alone(slot))
+		note_idle(slot);
+	return slot->shared;
 }
 
 u64 occupancy_take_shared(int cpu, u64 now)
 {
-	struct slot *slot = slot_of(cpu);
+	struct slot *slot = per_cpu_ptr(&slots, cpu);
 	u64 shared;
 
-	/* Without SMT nothing is ever shared. */
-	if (cpumask_weight(topology_sibling_cpumask(cpu)) == 1)
+	if (is_alone(slot))
 		return 0;
-	guard(raw_spinlock)(core_lock(cpu));
-	settle_core(cpu, now);
+	guard(raw_spinlock)(&slot->core->lock);
+	settle(slot, now);
 	shared = slot->shared;
 	slot->shared = 0;
-	note_idle(cpu);
+	note_idle(slot);
 	return shared;
 }
 
 struct kvmgang_occupied occupancy_read(int cpu, u64 now)
 {
-	guard(raw_spinlock)(core_lock(cpu));
-	settle_core(cpu, now);
-	note_idle(cpu);
-	return slot_of(cpu)->occupied;
+	struct slot *slot = per_cpu_ptr(&slots, cpu);
+
+	guard(raw_spinlock)(&slot->core->lock);
+	settle(slot, now);
+	if (!is_alone(slot))
+		note_idle(slot);
+	return slot->occupied;
 }
 
-void occupancy_init(void)
+/* A pCPU joins the ring of a sibling that was there before it, and stays when it goes offline. */
+static int join_core(unsigned int cpu)
 {
-	int cpu;
+	struct slot *slot = per_cpu_ptr(&slots, cpu), *core;
+	int sibling = cpumask_any_but(topology_sibling_cpumask(cpu), cpu);
+
+	if (!is_alone(slot) || sibling >= nr_cpu_ids)
+		return 0;
+	core = per_cpu_ptr(&slots, sibling)->core;
+	guard(raw_spinlock_irqsave)(&core->lock);
+	slot->core = core;
+	slot->since = core->since;
+	slot->next = core->next;
+	core->next = slot;
+	return 0;
+}
+
+static enum cpuhp_state online_state;
+
+int occupancy_init(void)
+{
+	int cpu, state;
 
 	for_each_possible_cpu(cpu) {
-		raw_spin_lock_init(&slot_of(cpu)->lock);
-		slot_of(cpu)->who.kind = KVMGANG_BY_NOBODY;
+		struct slot *slot = per_cpu_ptr(&slots, cpu);
+
+		raw_spin_lock_init(&slot->lock);
+		slot->core = slot;
+		slot->next = slot;
+		slot->cpu = cpu;
+		slot->who.kind = KVMGANG_BY_NOBODY;
 	}
+	state = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "kvmgang:online", join_core, NULL);
+	if (state < 0)
+		return state;
+	online_state = state;
+	return 0;
+}
+
+void occupancy_exit(void)
+{
+	cpuhp_remove_state_nocalls(online_state);
 }

@@ -17,23 +17,31 @@ struct kvmgang_occupied {
 	u64 ns[KVMGANG_NR_DISPLACERS];
 };
 
-void occupancy_init(void);
+/* At insmod and rmmod; may sleep. */
+int occupancy_init(void);
+void occupancy_exit(void);
 
 /*
  * All of these: @now is local_clock() in ns; any context with interrupts off; they take the lock of
- * @cpu's core, which is the innermost of the module.
+ * @cpu's core, which is the innermost of the module. @occupied is filled with how the pCPU's time
+ * has been spent up to @now.
  */
 
 /* VM @vm_id begins to run on @cpu, this pCPU. Returns who had it before. */
-struct kvmgang_occupant occupancy_arrive(int cpu, u32 vm_id, u64 now);
+struct kvmgang_occupant occupancy_arrive(int cpu, u32 vm_id, u64 now,
+					 struct kvmgang_occupied *occupied);
 
-/* The vCPU on @cpu, this pCPU, gives way to @next. */
-void occupancy_depart(int cpu, struct kvmgang_occupant next, u64 now);
+/*
+ * The vCPU on @cpu, this pCPU, gives way to @next. Returns for how long it shared its core with
+ * foreign tasks since it arrived or since the last call of occupancy_take_shared(), ns.
+ */
+u64 occupancy_depart(int cpu, struct kvmgang_occupant next, u64 now,
+		     struct kvmgang_occupied *occupied);
 
-/* Time that the vCPU on @cpu shared its core with foreign tasks since the last call, ns. */
+/* The same figure for a vCPU that stays on @cpu. */
 u64 occupancy_take_shared(int cpu, u64 now);
 
-/* How the time of @cpu has been spent up to @now. */
+/* How the time of any @cpu has been spent up to @now. */
 struct kvmgang_occupied occupancy_read(int cpu, u64 now);
 
 #endif /* KVMGANG_OCCUPANCY_H */

@@ -127,22 +127,34 @@ static u64 arrival(const struct kvmgang_vcpu *vcpu, u64 now)
 	return stamp > vcpu->departed ? stamp : now;
 }
 
+static void charge_ready(struct kvmgang_vcpu *vcpu, int cpu, struct kvmgang_occupant before,
+			 struct kvmgang_occupied *occupied, u64 ready, u64 now)
+{
+	u64 *by = vcpu->account.count.displaced_ns;
+
+	if (!vcpu->preempted) {
+		displaced_woken(&vcpu->displaced, vcpu->vm->id, before, ready, by);
+		return;
+	}
+	if (vcpu->cpu != cpu)
+		*occupied = occupancy_read(vcpu->cpu, now);
+	displaced_end(&vcpu->displaced, vcpu->vm->id, before, occupied, ready, by);
+}
+
 static void vcpu_arrive(struct kvmgang_vcpu *vcpu, int cpu)
 {
 	struct kvmgang_account *a = &vcpu->account;
-	u64 *by = a->count.displaced_ns;
 	u64 now = local_clock();
+	struct kvmgang_occupied occupied;
 	struct kvmgang_occupant before;
 	int left = vcpu->cpu;
 	u64 ready;
 
 	ready = account_arrive(a, arrival(vcpu, now), current->sched_info.run_delay,
 			       is_remote(vcpu, cpu));
-	before = occupancy_arrive(cpu, vcpu->vm->id, now);
-	if (ready && vcpu->preempted)
-		displaced_end(&vcpu->displaced, vcpu->vm->id, left, before, ready, now, by);
-	else if (ready)
-		displaced_woken(&vcpu->displaced, vcpu->vm->id, before, ready, by);
+	before = occupancy_arrive(cpu, vcpu->vm->id, now, &occupied);
+	if (ready)
+		charge_ready(vcpu, cpu, before, &occupied, ready, now);
 	if (!vcpu->preempted)
 		a->count.wakeups++;
 	count_migration(vcpu, cpu);
@@ -186,13 +198,14 @@ static struct kvmgang_occupant occupant_of(const struct task_struct *p)
 }
 
 static void vcpu_depart(struct kvmgang_vcpu *vcpu, const struct task_struct *next,
-			struct kvmgang_occupant who, u64 now)
+			struct kvmgang_occupant who)
 {
 	struct kvmgang_account *a = &vcpu->account;
 	u64 queued = current->sched_info.last_queued;
+	u64 now = local_clock();
+	struct kvmgang_occupied occupied;
 	u32 rest = KVMGANG_RUN;
 
-	a->count.run_shared_ns += occupancy_take_shared(vcpu->cpu, now);
 	vcpu->preempted = queued;
 	if (!queued)
 		rest = is_halting(vcpu) ? KVMGANG_HALTED : KVMGANG_BLOCKED;
@@ -200,8 +213,9 @@ static void vcpu_depart(struct kvmgang_vcpu *vcpu, const struct task_struct *nex
 	account_depart(a, vcpu->departed, rest);
 	a->count.switches++;
 	a->count.preemptions += vcpu->preempted;
+	a->count.run_shared_ns += occupancy_depart(vcpu->cpu, who, now, &occupied);
 	if (vcpu->preempted)
-		displaced_begin(&vcpu->displaced, vcpu->cpu, who, now);
+		displaced_begin(&vcpu->displaced, who, &occupied);
 	trace_vcpu_depart(vcpu, next, who);
 }
 
@@ -223,16 +237,12 @@ static void on_sched_out(struct preempt_notifier *notifier, struct task_struct *
 	struct kvmgang_thread *t = container_of(notifier, struct kvmgang_thread, notifier);
 	struct kvmgang_vcpu *vcpu = READ_ONCE(t->vcpu);
 
-	struct kvmgang_occupant who = occupant_of(next);
-	u64 now = local_clock();
-
 	__this_cpu_write(running_thread, NULL);
-	if (vcpu) {
-		guard(raw_spinlock)(&vcpu->lock);
-		if (vcpu->thread == t)
-			vcpu_depart(vcpu, next, who, now);
-	}
-	occupancy_depart(smp_processor_id(), who, now);
+	if (!vcpu)
+		return;
+	guard(raw_spinlock)(&vcpu->lock);
+	if (vcpu->thread == t)
+		vcpu_depart(vcpu, next, occupant_of(next));
 }
 
 static struct preempt_ops notifier_ops = {
@@ -272,6 +282,7 @@ static void leave(struct kvmgang_thread *t, u64 now)
 static void serve(struct kvmgang_thread *t, struct kvmgang_vcpu *vcpu, u64 now)
 {
 	int cpu = smp_processor_id();
+	struct kvmgang_occupied unused;
 
 	guard(raw_spinlock)(&vcpu->lock);
 	if (vcpu->thread)
@@ -289,7 +300,7 @@ static void serve(struct kvmgang_thread *t, struct kvmgang_vcpu *vcpu, u64 now)
 	vcpu->thread = t;
 	t->vcpu = vcpu;
 	WRITE_ONCE(t->entered, vcpu->key);
-	occupancy_arrive(cpu, vcpu->vm->id, now);
+	occupancy_arrive(cpu, vcpu->vm->id, now, &unused);
 	trace_vcpu_bind(vcpu);
 }
 
@@ -330,7 +341,6 @@ static void thread_free(struct rcu_head *rcu)
 
 static void on_process_exit(void *data, struct task_struct *p, bool group_dead)
 {
-	const struct kvmgang_occupant dying = { .kind = KVMGANG_BY_HOST };
 	struct kvmgang_thread *t;
 
 	guard(irqsave)();
@@ -340,7 +350,6 @@ static void on_process_exit(void *data, struct task_struct *p, bool group_dead)
 	preempt_notifier_unregister(&t->notifier);
 	__this_cpu_write(running_thread, NULL);
 	leave(t, local_clock());
-	occupancy_depart(smp_processor_id(), dying, local_clock());
 	scoped_guard(raw_spinlock, &thread_hash_lock)
 		hash_del_rcu(&t->hash);
 	call_rcu(&t->rcu, thread_free);

@@ -247,9 +247,15 @@ void vcpu_settle(struct kvmgang_vcpu *vcpu, u64 now, u64 lag)
 
 void vcpu_unbind(struct kvmgang_vcpu *vcpu, u64 now)
 {
+	static const struct kvmgang_occupant host = { .kind = KVMGANG_BY_HOST };
+	struct kvmgang_occupied unused;
+
 	vcpu_settle(vcpu, now, 0);
-	if (vcpu->account.running)
+	if (vcpu->account.running) {
 		account_depart(&vcpu->account, now, KVMGANG_BLOCKED);
+		/* The thread goes on, as a host thread like any other. */
+		occupancy_depart(vcpu->cpu, host, now, &unused);
+	}
 	vcpu->account.rest = KVMGANG_BLOCKED;
 	vcpu->account.hold = 0;
 	WRITE_ONCE(vcpu->thread->entered, NULL);

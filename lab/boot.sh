@@ -62,7 +62,7 @@ run() {
 	out=$(mktemp -d "$checkout/build/run.XXXXXX")
 	printf '%s\n' "${command[@]@Q}" | paste -sd' ' >"$out/command"
 	# QEMU opens its output by name, which works for a pipe whatever ours is.
-	enter timeout --kill-after=5 "$timeout" lab/boot-inside "/src/build/${out##*/}" "$kernel" \
+	enter timeout --foreground --kill-after=5 "$timeout" lab/boot-inside "/src/build/${out##*/}" "$kernel" \
 		"$append" "${machine[@]}" | cat && status=0 || status=$?
 	[ -z "$console" ] || cp "$out/console" "$console"
 	if [ "$status" = 124 ] || [ "$status" = 137 ]; then

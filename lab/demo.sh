@@ -73,7 +73,7 @@ in_words() {
 		"\($i.displaced_host_ns + $i.displaced_kthread_ns | share($by)) % the host."
 	' "$work/list.json"
 	jq -r '
-		.vms[0] | .name as $name | [.vcpus[].top_displacers[]] | group_by(.vm_id) |
+		.name as $name | [.vcpus[].top_displacers[]] | group_by(.vm_id) |
 		map({ name: .[0].name, ns: (map(.ns) | add) }) | sort_by(-.ns) |
 		"Since it started, \($name) waited most for " + (map("\(.name) (\(.ns / 1e9 * 100 |
 			round / 100) s)") | join(" and ")) + "."
@@ -83,7 +83,7 @@ in_words() {
 echo "== kvmgang on $kernel, $(nproc) pCPUs on $(numactl -H | awk '/^available/ { print $2 }') nodes"
 insmod "build/$kernel/kvmgang.ko"
 make_initramfs
-echo "== Booting three Linux guests with 16 vCPUs in all (a minute or two of emulation)"
+echo "== Booting three Linux guests with 16 vCPUs in all (two minutes of emulation)"
 start web 4 web
 start db 4 db
 start batch 8 batch

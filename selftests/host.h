@@ -27,7 +27,7 @@ void sleep_ms(int ms);
  */
 #define await(condition)								\
 do {											\
-	int polls_ = 30000;								\
+	int polls_ = 5000;								\
 											\
 	while (!(condition)) {								\
 		if (!polls_--)								\

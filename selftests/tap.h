@@ -4,7 +4,9 @@
  *
  * The kernel has kselftest_harness.h for this, but no package ships it. What we keep of it: every
  * test runs in a process of its own, so that a test that fails half way leaves no guest behind and
- * needs no clean-up path. Fixtures, variants and a choice of tests are left out.
+ * needs no clean-up path. Fixtures and variants are left out.
+ *
+ * A program's argument, if any, chooses the tests whose names contain it.
  *
  *	static void test_sum(void)
  *	{
@@ -21,14 +23,14 @@ struct tap_test {
 	void (*run)(void);
 };
 
-int tap_main(const struct tap_test *tests, int nr);
+int tap_main(int argc, char **argv, struct tap_test *tests, int nr);
 
 #define TAP_MAIN(...)								\
-int main(void)									\
+int main(int argc, char **argv)							\
 {										\
-	static const struct tap_test tests[] = { __VA_ARGS__ };			\
+	struct tap_test tests[] = { __VA_ARGS__ };				\
 										\
-	return tap_main(tests, sizeof(tests) / sizeof(tests[0]));		\
+	return tap_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));	\
 }
 
 /*

@@ -117,13 +117,14 @@ static struct other *start_process(guest_program program, int nr_vcpus)
 {
 	struct other *other;
 	uint32_t vm_id;
+	pid_t pid;
 
 	other = mmap(NULL, sizeof(*other), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		     0);
 	REQUIRE(other != MAP_FAILED, ==, true);
-	other->pid = fork();
-	REQUIRE(other->pid, >=, 0);
-	if (!other->pid) {
+	pid = fork();
+	REQUIRE(pid, >=, 0);
+	if (!pid) {
 		struct vm *vm;
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -134,6 +135,7 @@ static struct other *start_process(guest_program program, int nr_vcpus)
 		for (;;)
 			pause();
 	}
+	other->pid = pid;
 	await(__atomic_load_n(&other->vm_id, __ATOMIC_ACQUIRE) != 0);
 	return other;
 }

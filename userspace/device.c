@@ -41,7 +41,7 @@ int device_open(void)
 			     KVMGANG_DEVICE);
 		case EACCES:
 		case EPERM:
-			errx(STATUS_FAILED, "%s: permission denied: be root or have read permission",
+			errx(STATUS_FAILED, "%s: permission denied (root, or who may read it)",
 			     KVMGANG_DEVICE);
 		default:
 			err(STATUS_FAILED, "%s", KVMGANG_DEVICE);

@@ -16,7 +16,7 @@ int command_list(const struct options *options)
 	sample_next(&sample, options->interval_s);
 	report = report_all(&sample, NULL);
 	if (options->json)
-		print_json(report, JSON_INDENT(2));
+		print_json(report);
 	else
 		print_vms(json_object_get(report, "vms"), ALL_ROWS);
 	json_decref(report);

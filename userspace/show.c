@@ -215,7 +215,7 @@ int command_show(const struct options *options)
 	if (!vm)
 		errx(STATUS_FAILED, "VM '%s': ended during the interval", options->vm);
 	if (options->json)
-		print_json(vm, JSON_INDENT(2));
+		print_json(vm);
 	else
 		print_text(vm);
 	json_decref(vm);

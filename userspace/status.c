@@ -86,7 +86,7 @@ int command_status(const struct options *options)
 	close(fd);
 	status = report(&info);
 	if (options->json)
-		print_json(status, JSON_INDENT(2));
+		print_json(status);
 	else
 		print_fields(lines, NR_COLUMNS(lines), status);
 	json_decref(status);

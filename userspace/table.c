@@ -176,10 +176,10 @@ void print_fields(const struct column *columns, size_t nr, const json_t *object)
 	}
 }
 
-/* Six digits are finer than any clock that a percentage comes from. */
-void print_json(const json_t *value, size_t flags)
+/* One line for one report, so that those of top can be told apart. */
+void print_json(const json_t *value)
 {
-	if (json_dumpf(value, stdout, flags | JSON_REAL_PRECISION(6)))
+	if (json_dumpf(value, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6)))
 		err(STATUS_FAILED, "standard output");
 	putchar('\n');
 }

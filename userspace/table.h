@@ -33,7 +33,7 @@ extern const struct format as_time;	/* of ns, in three digits and a unit */
 
 void print_table(const struct column *columns, size_t nr, const json_t *rows, size_t max_rows);
 void print_fields(const struct column *columns, size_t nr, const json_t *object);
-void print_json(const json_t *value, size_t flags);
+void print_json(const json_t *value);
 
 void put(json_t *object, const char *key, json_t *value);
 void append(json_t *array, json_t *value);

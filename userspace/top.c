@@ -81,7 +81,7 @@ int command_top(const struct options *options)
 			break;
 		object = report_all(&sample, by_ready);
 		if (options->json)
-			print_json(object, JSON_COMPACT);
+			print_json(object);
 		else
 			print_text(object);
 		json_decref(object);
