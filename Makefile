@@ -5,7 +5,7 @@ KVER ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KVER)/build
 PREFIX ?= /usr/local
 
-build := $(CURDIR)/build
+BUILD := $(CURDIR)/build
 
 CFLAGS ?= -O2 -g
 all_cflags := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) \
@@ -27,7 +27,7 @@ help:
 	@echo 'make clean      removes build/ (the lab stays in the cache)'
 
 module: pahole
-	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(build)/$(KVER) modules
+	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(BUILD)/$(KVER) modules
 
 # The BTF of a module is made by this host's pahole against that of the kernel. Of another version
 # it may describe the kernel's structs differently.
@@ -39,44 +39,49 @@ pahole:
 			"accounting will work, but the BPF verifier may refuse the module's kfuncs" >&2; \
 	fi
 
-tool: $(build)/kvmgang
+tool: $(BUILD)/kvmgang
 
 tool_sources := $(wildcard userspace/*.c)
-tool_objects := $(tool_sources:userspace/%.c=$(build)/userspace/%.o)
+tool_objects := $(tool_sources:userspace/%.c=$(BUILD)/userspace/%.o)
 
-$(build)/kvmgang: $(tool_objects)
+$(BUILD)/kvmgang: $(tool_objects)
 	$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ -ljansson
 
-$(build)/userspace/%.o: userspace/%.c
+$(BUILD)/userspace/%.o: userspace/%.c
 	@mkdir -p $(@D)
 	$(CC) $(all_cflags) -MMD -MP -c -o $@ $<
 
-tests := $(patsubst selftests/%.c,$(build)/selftests/%,$(wildcard selftests/test_*.c))
-test_library := $(patsubst selftests/%,$(build)/selftests/%.o, \
+tests := $(patsubst selftests/%.c,$(BUILD)/selftests/%,$(wildcard selftests/test_*.c))
+test_library := $(patsubst selftests/%,$(BUILD)/selftests/%.o, \
 	$(basename $(filter-out selftests/test_%,$(wildcard selftests/*.c selftests/*.S))))
 
 selftests: $(tests)
 
-$(tests): $(build)/selftests/%: $(build)/selftests/%.o $(test_library)
+$(tests): $(BUILD)/selftests/%: $(BUILD)/selftests/%.o $(test_library)
 	$(CC) $(all_cflags) $(LDFLAGS) -pthread -o $@ $^
 
-$(build)/selftests/%.o: selftests/%.c
+$(BUILD)/selftests/%.o: selftests/%.c
 	@mkdir -p $(@D)
 	$(CC) $(all_cflags) -pthread -MMD -MP -c -o $@ $<
 
-$(build)/selftests/%.o: selftests/%.S
+$(BUILD)/selftests/%.o: selftests/%.S
 	@mkdir -p $(@D)
 	$(CC) -g -c -o $@ $<
 
-benches := $(patsubst bench/%.c,$(build)/bench/%,$(wildcard bench/*.c))
+benches := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 
 benches: $(benches)
 
-$(benches): $(build)/bench/%: bench/%.c $(test_library)
+$(benches): $(BUILD)/bench/%: bench/%.c $(test_library)
 	@mkdir -p $(@D)
 	$(CC) $(all_cflags) $(LDFLAGS) -pthread -o $@ $^
 
--include $(wildcard $(build)/userspace/*.d $(build)/selftests/*.d)
+# Static, as it also runs where there is no libc.
+build/qemu-check: lab/qemu-check.c
+	@mkdir -p $(@D)
+	$(CC) $(all_cflags) -static -o $@ $<
+
+-include $(wildcard $(BUILD)/userspace/*.d $(BUILD)/selftests/*.d)
 
 check:
 	lab/check.sh $(T)
@@ -93,11 +98,11 @@ bench:
 	bench/run.sh
 
 install: all
-	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(build)/$(KVER) modules_install
-	install -D -m 755 $(build)/kvmgang $(DESTDIR)$(PREFIX)/bin/kvmgang
+	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(BUILD)/$(KVER) modules_install
+	install -D -m 755 $(BUILD)/kvmgang $(DESTDIR)$(PREFIX)/bin/kvmgang
 	for page in docs/man/*.8; do \
 		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man8/$${page##*/} || exit; \
 	done
 
 clean:
-	rm -rf $(build)
+	rm -rf $(BUILD)

@@ -53,14 +53,12 @@ static inline void account_fill(struct kvmgang_account *a, __u32 state, __u64 no
 	a->cursor = now;
 }
 
-/* Begins the account of a vCPU that runs at @now, on a thread that has waited @run_delay so far. */
-static inline void account_born(struct kvmgang_account *a, __u64 now, __u64 run_delay)
+/* Begins the account at @now of a vCPU that no thread serves yet. */
+static inline void account_born(struct kvmgang_account *a, __u64 now)
 {
 	a->born = now;
 	a->cursor = now;
-	a->waited = run_delay;
-	a->running = 1;
-	a->rest = KVMGANG_RUN;
+	a->rest = KVMGANG_BLOCKED;
 }
 
 /* Settles time off the pCPU up to @now, of which the thread waited until @run_delay was reached. */

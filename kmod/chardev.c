@@ -239,8 +239,10 @@ static long kvmgang_ioctl(struct file *file, unsigned int cmd, unsigned long uar
 		return -EINVAL;
 	if (get_user(size, (u32 __user *)user))
 		return -EFAULT;
-	if (size < op->min || size > PAGE_SIZE)
+	if (size < op->min)
 		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
 	err = copy_struct_from_user(&arg, op->size, user, size);
 	if (err)
 		return err;

@@ -88,12 +88,15 @@ int thread_lookup(const struct task_struct *p, u32 *vm_id, u32 *vcpu_id)
 	return 0;
 }
 
-static int llc_of(int cpu)
+/* Hypervisors and emulators that do not say which pCPUs share a cache leave every LLC the same. */
+static bool same_llc(int a, int b)
 {
+	if (topology_physical_package_id(a) != topology_physical_package_id(b))
+		return false;
 #ifdef CONFIG_X86
-	return per_cpu_llc_id(cpu);
+	return per_cpu_llc_id(a) == per_cpu_llc_id(b);
 #else
-	return topology_physical_package_id(cpu);
+	return true;
 #endif
 }
 
@@ -104,7 +107,7 @@ static void count_migration(struct kvmgang_vcpu *vcpu, int cpu)
 	if (cpu == vcpu->cpu)
 		return;
 	migrations[KVMGANG_MIGRATED_CPU]++;
-	migrations[KVMGANG_MIGRATED_LLC] += llc_of(cpu) != llc_of(vcpu->cpu);
+	migrations[KVMGANG_MIGRATED_LLC] += !same_llc(cpu, vcpu->cpu);
 	migrations[KVMGANG_MIGRATED_NODE] += cpu_to_node(cpu) != cpu_to_node(vcpu->cpu);
 	vcpu->cpu = cpu;
 }
@@ -287,16 +290,10 @@ static void serve(struct kvmgang_thread *t, struct kvmgang_vcpu *vcpu, u64 now)
 	guard(raw_spinlock)(&vcpu->lock);
 	if (vcpu->thread)
 		vcpu_unbind(vcpu, now);
-	if (!vcpu->account.born) {
-		account_born(&vcpu->account, now, current->sched_info.run_delay);
-		vcpu->account.remote = is_remote(vcpu, cpu);
-		vcpu->cpu = cpu;
-	} else {
-		/* What this thread waited before is its own affair. */
-		vcpu->account.waited = current->sched_info.run_delay;
-		account_arrive(&vcpu->account, now, vcpu->account.waited, is_remote(vcpu, cpu));
-		count_migration(vcpu, cpu);
-	}
+	/* What this thread waited before is its own affair. */
+	vcpu->account.waited = current->sched_info.run_delay;
+	account_arrive(&vcpu->account, now, vcpu->account.waited, is_remote(vcpu, cpu));
+	count_migration(vcpu, cpu);
 	vcpu->thread = t;
 	t->vcpu = vcpu;
 	WRITE_ONCE(t->entered, vcpu->key);

@@ -161,6 +161,8 @@ static struct kvmgang_vcpu *vcpu_alloc(struct kvmgang_vm *vm, struct kvm_vcpu *k
 	vcpu->vm = vm;
 	vcpu->key = key;
 	vcpu->id = key->vcpu_id;
+	vcpu->cpu = smp_processor_id();
+	account_born(&vcpu->account, local_clock());
 	return vcpu;
 }
 

@@ -37,7 +37,7 @@ machine_arguments() {
 
 	[ "$threads" = 1 ] || cpu+=,+topoext
 	machine=(
-		-machine q35 -cpu "$cpu" -accel tcg,thread=single,tb-size=512
+		-machine q35 -cpu "$cpu" -accel "tcg,thread=single,tb-size=512"
 		-smp "$((nodes * per_node)),sockets=$nodes,cores=$cores,threads=$threads"
 		-m "$memory"
 	)

@@ -13,6 +13,8 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 groups=(
 	'kselftest-7.2    lab/lab run --kernel 7.2 --nodes 2 --cores 4 --timeout 2400 -- selftests/run.sh'
 	'kselftest-7.3    lab/lab run --kernel 7.3 --nodes 2 --cores 4 --timeout 2400 -- selftests/run.sh'
+	'diag             lab/lab run --nodes 2 --cores 2 --timeout 1200 -- selftests/diag.sh'
+	'smt              lab/lab run --cores 2 --threads 2 --timeout 1200 -- selftests/run.sh test_counters test_identity'
 	'qemu             lab/qemu-check.sh'
 	'lint             lab/lint.sh'
 	'tool             lab/lab shell bats --tap userspace/test'
@@ -65,7 +67,7 @@ progress() {
 		read -r passed failed skipped _ < <(count "$name")
 		line+="$name: $((passed + skipped)) ok, $failed not ok · "
 	done
-	[ -t 2 ] && printf '\r\033[K%3d s · %s' "$SECONDS" "${line% · }" >&2 || :
+	[ ! -t 2 ] || printf '\r\033[K%3d s · %s' "$SECONDS" "${line% · }" >&2
 }
 
 finish() {

@@ -9,8 +9,9 @@ enter() {
 
 	rootfs=$(rootfs_path)
 	qemu=$(qemu_path)
-	[ -e "$rootfs/.complete" ] && [ -e "$qemu/.complete" ] ||
+	if [ ! -e "$rootfs/.complete" ] || [ ! -e "$qemu/.complete" ]; then
 		die "the lab is not set up, or its recipe changed: run lab/lab setup"
+	fi
 	# shellcheck disable=SC2016
 	unshare --mount --propagation private bash -euc '
 		rootfs=$1 qemu=$2 checkout=$3

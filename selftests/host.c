@@ -38,6 +38,11 @@ void sleep_ms(int ms)
 		;
 }
 
+int effort(int normal, int thorough)
+{
+	return getenv("KVMGANG_TEST_LONG") ? thorough : normal;
+}
+
 /* What the program may use when it starts, before any thread pins itself. */
 static cpu_set_t allowed_cpus;
 

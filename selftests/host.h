@@ -22,6 +22,12 @@ __attribute__((format(printf, 1, 2), noreturn)) void die(const char *format, ...
 void sleep_ms(int ms);
 
 /*
+ * How much of something a test does: KVMGANG_TEST_LONG in the environment asks for the thorough
+ * figure. In the lab a second of four busy CPUs takes five.
+ */
+int effort(int normal, int thorough);
+
+/*
  * Polls until @condition; a test in which it never comes true has failed. The bound is on the
  * number of sleeps: nothing here takes anything near that long unless it hangs.
  */

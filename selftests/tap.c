@@ -9,12 +9,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "host.h"
 #include "tap.h"
 
 enum { PASSED = 0, FAILED = 1, SKIPPED = 4 };
 
-/* A test that hangs is killed; the slowest takes a quarter of this. */
-#define TIMEOUT_S	60
+/* A test that hangs is killed; the slowest takes half of this. */
+#define TIMEOUT_S	effort(60, 300)
 
 /* A property that is checked in a loop can fail a million times; the first ones tell all. */
 #define MAX_UNEXPECTED	20

@@ -5,14 +5,12 @@
  * Some need a machine with several nodes, or several hardware threads per core, or a KVM with
  * pause-loop exiting: there these are skipped, and run on another lab host.
  */
-#include <stdlib.h>
-
 #include "host.h"
 #include "snap.h"
 #include "tap.h"
 #include "vmm.h"
 
-#define WATCH_MS	500
+#define WATCH_MS	200
 
 /* The test's own thread has the first pCPU, vCPUs get others. */
 static void need_cpus(int nr)

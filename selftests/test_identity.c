@@ -4,8 +4,6 @@
  * ever goes backwards, while VMs come and go, vCPU threads come and go, and pCPUs are overcommitted
  * 3:1. What the states should be is not looked at here; that is test_states'.
  */
-#include <stdlib.h>
-
 #include "host.h"
 #include "snap.h"
 #include "tap.h"

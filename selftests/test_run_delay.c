@@ -4,8 +4,6 @@
  * the guest's steal time takes it: to the nanosecond for a thread that runs, and within what the
  * read lag allows for one that waits.
  */
-#include <stdlib.h>
-
 #include "host.h"
 #include "snap.h"
 #include "tap.h"
@@ -14,15 +12,8 @@
 /* Three times as many vCPUs as pCPUs; the test's own thread has the first pCPU for itself. */
 #define CROWD			3
 #define LOOPS_PER_EXIT		100000	/* of guest_io: a fraction of a time slice */
-#define SECONDS			10	/* KVMGANG_TEST_SECONDS may say less */
+#define SECONDS			effort(3, 10)
 #define MIN_SAMPLES		20	/* of each vCPU */
-
-static int seconds(void)
-{
-	const char *text = getenv("KVMGANG_TEST_SECONDS");
-
-	return text ? atoi(text) : SECONDS;
-}
 
 /* What a vCPU's thread sees of itself between two KVM_RUNs. */
 struct witness {
@@ -106,7 +97,7 @@ static void test_inside(void)
 	if (nr_cpus() < 3)
 		tap_skip("needs 3 CPUs");
 	vm = start_crowd(witnesses, 2 * CROWD);
-	sleep_ms(seconds() * 1000);
+	sleep_ms(SECONDS * 1000);
 	for (i = 0; i < 2 * CROWD; i++)
 		await(__atomic_load_n(&witnesses[i].samples, __ATOMIC_RELAXED) >= MIN_SAMPLES);
 	vm_stop(vm);

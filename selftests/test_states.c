@@ -6,7 +6,6 @@
  * A share of 90 % where physics says "nearly all" leaves room for what else the host does.
  */
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>

@@ -52,7 +52,7 @@ static __u32 find_name(const struct sample *sample, const char *name)
 		__u32 id = sample->now.vms[i].vm_id;
 		const char *other = names_find(&sample->names, id);
 
-		if (!other || strcmp(other, name))
+		if (!other || strcmp(other, name) != 0)
 			continue;
 		if (found)
 			fail_ambiguous(sample, name);

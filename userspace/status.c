@@ -31,7 +31,7 @@ static void put_scheduler(json_t *status)
 {
 	char state[32], ops[128];
 	bool attached = read_line("/sys/kernel/sched_ext/state", state, sizeof(state)) &&
-			strcmp(state, "disabled") &&
+			strcmp(state, "disabled") != 0 &&
 			read_line("/sys/kernel/sched_ext/root/ops", ops, sizeof(ops));
 
 	put(status, "sched_ext", json_boolean(attached));

@@ -12,7 +12,7 @@
  *   ENOTTY      no such ioctl
  *   EFAULT      a pointer that cannot be read or written
  *   EINVAL      size below the ABI 1 layout, misaligned pointer, unknown flag, reserved member set
- *   E2BIG       size beyond the kernel's, and the tail is not zero
+ *   E2BIG       size beyond the kernel's and the tail is not zero, or beyond a page
  *   ENOENT      no such VM, or the thread is no vCPU
  *   ENOSPC      a buffer is too small; the needed counts come back
  *   ENOMEM      no memory for the copy
@@ -73,7 +73,7 @@ enum kvmgang_migration {
 
 /*
  * Monotonic counters of one vCPU, or the sums of a VM's vCPUs. Nothing but __u64, so that a sum is
- * one loop; new ones are appended.
+ * one loop. New ones are appended; the sizes of the arrays in it are part of the ABI.
  */
 struct kvmgang_counters {
 	__u64 state_ns[KVMGANG_NR_STATES];
@@ -89,7 +89,10 @@ struct kvmgang_counters {
 	__u64 ready_hist[KVMGANG_READY_BUCKETS];   /* ended ready episodes by length */
 };
 
-/* ns of ready time, of ended episodes, during which VM vm_id had the pCPU. vm_id 0: unused. */
+/*
+ * ns of ready time, of ended episodes, during which VM vm_id had the pCPU. vm_id 0: unused. In no
+ * order; a VM that was forgotten to make room begins again at 0.
+ */
 struct kvmgang_top_displacer {
 	__u32 vm_id;
 	__u32 reserved;
@@ -103,7 +106,7 @@ struct kvmgang_vm_row {
 	__u32 reserved;
 	__u64 home_nodes;	/* bit n: NUMA node n is a home node */
 	__u64 born_ns;		/* birth of the first vCPU's record */
-	struct kvmgang_counters sum;
+	struct kvmgang_counters sum;	/* last, because it grows */
 };
 
 struct kvmgang_vcpu_row {
@@ -115,8 +118,8 @@ struct kvmgang_vcpu_row {
 	__s32 node;		/* NUMA node of that pCPU */
 	__u64 born_ns;		/* first guest entry that the module saw */
 	__u64 now_ns;		/* the instant up to which the counters are complete */
-	struct kvmgang_counters count;
 	struct kvmgang_top_displacer top[KVMGANG_TOP_DISPLACERS];
+	struct kvmgang_counters count;	/* last, because it grows */
 };
 
 /**
@@ -162,11 +165,12 @@ struct kvmgang_info {
  * @nr_vms: in: rows that @vms has room for; out: rows written, or needed (ENOSPC)
  * @nr_vcpus: the same for @vcpus
  * @vms: address of the VM rows, aligned to 8 bytes
- * @vcpus: address of the vCPU rows, aligned to 8 bytes, grouped by VM in the order of @vms
+ * @vcpus: address of the vCPU rows, aligned to 8 bytes, grouped by VM in the order of @vms, each
+ *	in the order of birth
  * @out_begin_ns: clock before the first row was read
  * @out_end_ns: clock after the last row was read
  *
- * The sums of a VM row are those of exactly the vCPU rows that follow it. A row longer than the
+ * A VM row's sums and its nr_vcpus are those of its vCPU rows in the same call. A row longer than the
  * kernel's is filled up with zeros, a shorter one is cut. ENOENT: @vm_id is no VM.
  *
  * Context: any thread with the node open for reading; may sleep; pauses no guest.
