@@ -53,12 +53,12 @@ $(BUILD)/userspace/%.o: userspace/%.c
 
 tests := $(patsubst selftests/%.c,$(BUILD)/selftests/%,$(wildcard selftests/test_*.c))
 test_library := $(patsubst selftests/%,$(BUILD)/selftests/%.o, \
-	$(basename $(filter-out selftests/test_%,$(wildcard selftests/*.c selftests/*.S))))
+	$(basename $(filter-out selftests/test_% %.bpf.c,$(wildcard selftests/*.c selftests/*.S))))
 
 selftests: $(tests)
 
 $(tests): $(BUILD)/selftests/%: $(BUILD)/selftests/%.o $(test_library)
-	$(CC) $(all_cflags) $(LDFLAGS) -pthread -o $@ $^
+	$(CC) $(all_cflags) $(LDFLAGS) -pthread -o $@ $^ $(LDLIBS)
 
 $(BUILD)/selftests/%.o: selftests/%.c
 	@mkdir -p $(@D)
@@ -67,6 +67,31 @@ $(BUILD)/selftests/%.o: selftests/%.c
 $(BUILD)/selftests/%.o: selftests/%.S
 	@mkdir -p $(@D)
 	$(CC) -g -c -o $@ $<
+
+# A BPF program and the header by which its loader knows it. Any kernel's types will do that has
+# sched_ext: libbpf fits the program to the kernel that runs.
+CLANG ?= $(shell command -v clang || command -v clang-19)
+kernel_types = $(firstword $(wildcard $(KDIR)/vmlinux /lib/modules/*/build/vmlinux \
+	/sys/kernel/btf/vmlinux))
+
+$(BUILD)/vmlinux.h:
+	@mkdir -p $(@D)
+	bpftool btf dump file $(kernel_types) format c >$@.partial
+	mv $@.partial $@
+
+$(BUILD)/selftests/%.bpf.o: selftests/%.bpf.c $(BUILD)/vmlinux.h
+	@mkdir -p $(@D)
+	$(CLANG) --target=bpf -O2 -g -Wall -Werror -fms-extensions -Wno-microsoft-anon-tag \
+		-Wno-missing-declarations -I$(BUILD) -c -o $@ $<
+
+.SECONDARY: $(BUILD)/selftests/hold.bpf.o
+$(BUILD)/selftests/%.skel.h: $(BUILD)/selftests/%.bpf.o
+	bpftool gen skeleton $< name $*_bpf >$@.partial
+	mv $@.partial $@
+
+$(BUILD)/selftests/test_hold.o: $(BUILD)/selftests/hold.skel.h
+$(BUILD)/selftests/test_hold.o: all_cflags += -I$(BUILD)/selftests
+$(BUILD)/selftests/test_hold: LDLIBS += -lbpf
 
 benches := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 

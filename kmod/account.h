@@ -53,6 +53,17 @@ static inline void account_fill(struct kvmgang_account *a, __u32 state, __u64 no
 	a->cursor = now;
 }
 
+/*
+ * Another @ns of run were shared with foreign tasks. Whoever measured it read the clock a little
+ * later than the scheduler stamped the switch, so it may be more than there was.
+ */
+static inline void account_shared(struct kvmgang_account *a, __u64 ns)
+{
+	a->count.run_shared_ns += ns;
+	if (a->count.run_shared_ns > a->count.state_ns[KVMGANG_RUN])
+		a->count.run_shared_ns = a->count.state_ns[KVMGANG_RUN];
+}
+
 /* Begins the account at @now of a vCPU that no thread serves yet. */
 static inline void account_born(struct kvmgang_account *a, __u64 now)
 {

@@ -88,15 +88,15 @@ int thread_lookup(const struct task_struct *p, u32 *vm_id, u32 *vcpu_id)
 	return 0;
 }
 
-/* Hypervisors and emulators that do not say which pCPUs share a cache leave every LLC the same. */
+/* Where the last level is unknown, only the hardware threads of a core share it, as in smpboot.c. */
 static bool same_llc(int a, int b)
 {
-	if (topology_physical_package_id(a) != topology_physical_package_id(b))
-		return false;
+	if (cpumask_test_cpu(a, topology_sibling_cpumask(b)))
+		return true;
 #ifdef CONFIG_X86
-	return per_cpu_llc_id(a) == per_cpu_llc_id(b);
+	return per_cpu_llc_id(a) != BAD_APICID && per_cpu_llc_id(a) == per_cpu_llc_id(b);
 #else
-	return true;
+	return topology_physical_package_id(a) == topology_physical_package_id(b);
 #endif
 }
 
@@ -216,7 +216,7 @@ static void vcpu_depart(struct kvmgang_vcpu *vcpu, const struct task_struct *nex
 	account_depart(a, vcpu->departed, rest);
 	a->count.switches++;
 	a->count.preemptions += vcpu->preempted;
-	a->count.run_shared_ns += occupancy_depart(vcpu->cpu, who, now, &occupied);
+	account_shared(a, occupancy_depart(vcpu->cpu, who, now, &occupied));
 	if (vcpu->preempted)
 		displaced_begin(&vcpu->displaced, who, &occupied);
 	trace_vcpu_depart(vcpu, next, who);

@@ -239,7 +239,7 @@ void vcpu_settle(struct kvmgang_vcpu *vcpu, u64 now, u64 lag)
 
 	if (a->running) {
 		account_fill(a, KVMGANG_RUN, now);
-		a->count.run_shared_ns += occupancy_take_shared(vcpu->cpu, now);
+		account_shared(a, occupancy_take_shared(vcpu->cpu, now));
 	} else if (vcpu->thread) {
 		settle_off_cpu(vcpu, now, lag);
 	} else {

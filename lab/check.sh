@@ -135,7 +135,7 @@ lab/lab setup
 mkdir -p "$logs"
 lab/lab build >"$logs/make.log" 2>&1 || { cat "$logs/make.log"; die "it does not build"; }
 
-declare -A pid
+declare -A pid=()
 table='' failures=() all_passed=0 all_failed=0 all_skipped=0
 trap stop_all EXIT
 set -m

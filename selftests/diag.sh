@@ -16,9 +16,9 @@ answers() {
 
 	bpftrace "diag/$script.bt" >"$work/$script" 2>&1 &
 	tracer=$!
-	# Under emulation it takes seconds to compile and attach.
+	# What it says of attaching it says before. All scripts attach to this tracepoint last.
 	for ((polls = 0; polls < 600; polls++)); do
-		! grep -q '^Attach' "$work/$script" || break
+		! bpftool perf show | grep -q 'tracepoint *vcpu_arrive' || break
 		sleep 0.1
 	done
 	"$tests/$1" "${@:2}" >"$work/load" 2>&1 || sed 's/^/# /' "$work/load"

@@ -93,34 +93,34 @@ int node_of(int cpu)
 	return -1;
 }
 
-int llc_of(int cpu)
+/* Lists of CPUs begin with their first one, which names a cache or a core well enough. */
+static int first_cpu(int cpu, const char *list)
 {
 	char path[PATH_MAX];
-	int id = -1, index;
 
-	for (index = 0; index < 8; index++) {
-		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/cache/index%d/id", cpu,
-			 index);
-		if (access(path, F_OK))
-			break;
-		id = read_number(path);
-	}
-	return id;
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/%s", cpu, list);
+	return read_number(path);
+}
+
+int llc_of(int cpu)
+{
+	char list[] = "cache/index0/shared_cpu_list";
+	char *index = strchr(list, '0');
+	int llc = -1, first;
+
+	for (; (first = first_cpu(cpu, list)) >= 0; ++*index)
+		llc = first;
+	return llc;
 }
 
 int sibling_of(int cpu)
 {
-	char path[PATH_MAX];
-	int core, other, n;
+	static const char list[] = "topology/core_cpus_list";
+	int core = first_cpu(cpu, list), other, n;
 
-	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology/core_cpus_list", cpu);
-	core = read_number(path);
 	for (n = 0; n < nr_cpus(); n++) {
 		other = nth_cpu(n);
-		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology/core_cpus_list",
-			 other);
-		/* The list begins with the core's first CPU, which names the core well enough. */
-		if (other != cpu && read_number(path) == core)
+		if (other != cpu && first_cpu(other, list) == core)
 			return other;
 	}
 	return -1;

@@ -46,7 +46,10 @@ do {											\
 int nr_cpus(void);
 int nth_cpu(int n);
 
-/* Topology; -1: there is none. sibling_of() is another hardware thread of the same core. */
+/*
+ * Topology; -1: there is none. An LLC goes by its first CPU's number; sibling_of() is another
+ * hardware thread of the same core.
+ */
 int node_of(int cpu);
 int llc_of(int cpu);
 int sibling_of(int cpu);

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The smallest scheduler that can hold a vCPU back: a global FIFO, beside which the vCPUs of one VM
+ * are parked while userspace wants that.
+ *
+ * It is a fixture of test_hold and no policy: no fairness, no locality, and whoever is parked stays
+ * until the word changes, or until the watchdog ends the scheduler. Userspace changes @hold_state
+ * while the scheduler runs; that it is seen some microseconds later does no harm.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#define SHARED_DSQ	0
+#define PARKED_DSQ	1
+
+/* Shorter than the default, so that a vCPU that spins can soon be parked. */
+#define SLICE_NS	5000000ULL
+
+/* enum kvmgang_state, whose header cannot be had beside vmlinux.h. */
+#define KVMGANG_READY	1
+#define KVMGANG_COSTOP	2
+
+u32 kvmgang_kfunc_abi(void) __ksym;
+u32 kvmgang_task_vm(struct task_struct *p) __ksym;
+int kvmgang_hold(struct task_struct *p, u32 state) __ksym;
+int kvmgang_release(struct task_struct *p) __ksym;
+
+char _license[] SEC("license") = "GPL";
+
+/* From userspace, whose header of these has no u32. */
+__u32 held_vm;
+__u32 hold_state;		/* 0: nobody is held */
+
+/* To userspace. */
+__u32 kfunc_abi;
+__u64 nr_hold_errors;		/* of calls that ought to have worked */
+int hold_of_no_vcpu;		/* what calls that ought to fail returned last */
+int hold_of_bad_state;
+int release_of_no_vcpu;
+int exit_kind;
+char exit_message[256];
+
+static bool is_held(struct task_struct *p)
+{
+	return hold_state && kvmgang_task_vm(p) == held_vm;
+}
+
+static void misuse_kfuncs(struct task_struct *p)
+{
+	if (kvmgang_task_vm(p)) {
+		hold_of_bad_state = kvmgang_hold(p, KVMGANG_READY);
+	} else {
+		hold_of_no_vcpu = kvmgang_hold(p, KVMGANG_COSTOP);
+		release_of_no_vcpu = kvmgang_release(p);
+	}
+}
+
+SEC("struct_ops/hold_select_cpu")
+s32 BPF_PROG(hold_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
+{
+	bool is_idle = false;
+	s32 cpu;
+
+	if (is_held(p))
+		return prev_cpu;
+	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
+	if (is_idle)
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, 0);
+	return cpu;
+}
+
+SEC("struct_ops/hold_enqueue")
+void BPF_PROG(hold_enqueue, struct task_struct *p, u64 enq_flags)
+{
+	misuse_kfuncs(p);
+	if (is_held(p)) {
+		if (kvmgang_hold(p, hold_state))
+			__sync_fetch_and_add(&nr_hold_errors, 1);
+		scx_bpf_dsq_insert(p, PARKED_DSQ, SLICE_NS, enq_flags);
+	} else if (enq_flags & SCX_ENQ_LAST) {
+		/* There is no other task for this CPU, so it would not come to look for one. */
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, enq_flags);
+	} else {
+		scx_bpf_dsq_insert(p, SHARED_DSQ, SLICE_NS, enq_flags);
+	}
+}
+
+/*
+ * Dispatch is allowed to move tasks, and some CPU calls it all the time. To the CPU where they last
+ * were, which wakes it if it is idle: Debian's 7.2.12 has a scx_bpf_kick_cpu() that no program can
+ * call, because its BTF lacks the variant with the implicit argument.
+ */
+static void release_parked(void)
+{
+	struct task_struct *p;
+
+	bpf_for_each(scx_dsq, p, PARKED_DSQ, 0) {
+		if (kvmgang_release(p))
+			__sync_fetch_and_add(&nr_hold_errors, 1);
+		scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL_ON | scx_bpf_task_cpu(p), 0);
+	}
+}
+
+SEC("struct_ops/hold_dispatch")
+void BPF_PROG(hold_dispatch, s32 cpu, struct task_struct *prev)
+{
+	if (!hold_state && scx_bpf_dsq_nr_queued(PARKED_DSQ))
+		release_parked();
+	scx_bpf_dsq_move_to_local(SHARED_DSQ);
+}
+
+SEC("struct_ops.s/hold_init")
+s32 BPF_PROG(hold_init)
+{
+	s32 err;
+
+	kfunc_abi = kvmgang_kfunc_abi();
+	err = scx_bpf_create_dsq(SHARED_DSQ, -1);
+	return err ?: scx_bpf_create_dsq(PARKED_DSQ, -1);
+}
+
+SEC("struct_ops/hold_exit")
+void BPF_PROG(hold_exit, struct scx_exit_info *info)
+{
+	bpf_probe_read_kernel_str(exit_message, sizeof(exit_message), info->msg);
+	exit_kind = info->kind;
+}
+
+SEC(".struct_ops.link")
+struct sched_ext_ops hold_ops = {
+	.select_cpu	= (void *)hold_select_cpu,
+	.enqueue	= (void *)hold_enqueue,
+	.dispatch	= (void *)hold_dispatch,
+	.init		= (void *)hold_init,
+	.exit		= (void *)hold_exit,
+	/* Also tasks that are alone on their CPU pass through enqueue when their slice ends. */
+	.flags		= SCX_OPS_ENQ_LAST,
+	.name		= "hold",
+};
