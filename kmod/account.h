@@ -113,8 +113,10 @@ static inline __u32 account_bucket(__u64 ns)
 }
 
 /*
- * The vCPU got a pCPU at @now; its thread's run_delay is now @run_delay. A hold ends here whatever
- * the scheduler said. Returns the length of the ready episode that ended, 0 if there was none.
+ * The vCPU got a pCPU at @now; its thread's run_delay is now @run_delay. If more than that was seen
+ * to be waited, the scheduler's clock had stood still (sched_ext moving a task to an idle pCPU does
+ * that); it is not held against the waits to come. A hold ends here whatever the scheduler said.
+ * Returns the length of the ready episode that ended, 0 if there was none.
  */
 static inline __u64 account_arrive(struct kvmgang_account *a, __u64 now, __u64 run_delay,
 				   int remote)
@@ -122,6 +124,7 @@ static inline __u64 account_arrive(struct kvmgang_account *a, __u64 now, __u64 r
 	__u64 episode;
 
 	account_wait(a, now, run_delay);
+	a->waited = run_delay;
 	a->running = 1;
 	a->hold = 0;
 	a->remote = !!remote;

@@ -4,17 +4,38 @@
  * kernel cannot tell apart, a vCPU that waits because pCPUs are busy and one that waits because the
  * scheduler wants it to, becomes ready, costop or throttled time by these.
  *
+ * A vCPU is named by the tid of its thread, p->pid as BPF sees it, and not by its task_struct: for
+ * a pointer the verifier wants the module's BTF of task_struct to be the kernel's very own type,
+ * and whether pahole finds that out depends on its version and on what else the module includes.
+ *
  * All may be called from any struct_ops program, with run queue locks held; none sleeps.
  */
 #include <linux/bpf.h>
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
 #include <linux/module.h>
+#include <linux/pid.h>
+#include <linux/pid_namespace.h>
 
 #include <linux/kvmgang.h>
 
 #include "kfunc.h"
 #include "thread.h"
+
+/* RCU read section. */
+static struct task_struct *task_of(s32 tid)
+{
+	return pid_task(find_pid_ns(tid, &init_pid_ns), PIDTYPE_PID);
+}
+
+static int hold(s32 tid, u32 state)
+{
+	struct task_struct *p;
+
+	guard(rcu)();
+	p = task_of(tid);
+	return p ? thread_hold(p, state) : -ENOENT;
+}
 
 __bpf_kfunc_start_defs();
 
@@ -30,50 +51,54 @@ __bpf_kfunc u32 kvmgang_kfunc_abi(void)
 
 /**
  * kvmgang_task_vm - whose vCPU is this?
- * @p: any task
+ * @tid: any thread's, in the initial pid namespace
  *
- * Return: the id of the VM whose vCPU @p serves, 0 if it serves none.
+ * Return: the id of the VM whose vCPU the thread serves, 0 if it serves none.
  */
-__bpf_kfunc u32 kvmgang_task_vm(struct task_struct *p)
+__bpf_kfunc u32 kvmgang_task_vm(s32 tid)
 {
-	return thread_vm(p);
+	struct task_struct *p;
+
+	guard(rcu)();
+	p = task_of(tid);
+	return p ? thread_vm(p) : 0;
 }
 
 /**
  * kvmgang_hold - from now on a runnable vCPU waits because the scheduler wants it to
- * @p: the vCPU's thread
+ * @tid: of the vCPU's thread, in the initial pid namespace
  * @state: KVMGANG_COSTOP or KVMGANG_THROTTLED
  *
- * The hold ends with kvmgang_release(), or by itself when @p runs. A second hold replaces the
+ * The hold ends with kvmgang_release(), or by itself when the vCPU runs. A second hold replaces the
  * first.
  *
- * Return: 0; -EINVAL: another @state; -ENOENT: @p serves no vCPU.
+ * Return: 0; -EINVAL: another @state; -ENOENT: the thread serves no vCPU.
  */
-__bpf_kfunc int kvmgang_hold(struct task_struct *p, u32 state)
+__bpf_kfunc int kvmgang_hold(s32 tid, u32 state)
 {
 	if (state != KVMGANG_COSTOP && state != KVMGANG_THROTTLED)
 		return -EINVAL;
-	return thread_hold(p, state);
+	return hold(tid, state);
 }
 
 /**
  * kvmgang_release - a held vCPU may run; what it still waits is ready time
- * @p: the vCPU's thread; it need not be held
+ * @tid: of the vCPU's thread, which need not be held
  *
- * Return: 0; -ENOENT: @p serves no vCPU.
+ * Return: 0; -ENOENT: the thread serves no vCPU.
  */
-__bpf_kfunc int kvmgang_release(struct task_struct *p)
+__bpf_kfunc int kvmgang_release(s32 tid)
 {
-	return thread_hold(p, 0);
+	return hold(tid, 0);
 }
 
 __bpf_kfunc_end_defs();
 
 BTF_KFUNCS_START(kvmgang_kfunc_ids)
 BTF_ID_FLAGS(func, kvmgang_kfunc_abi)
-BTF_ID_FLAGS(func, kvmgang_task_vm, KF_RCU)
-BTF_ID_FLAGS(func, kvmgang_hold, KF_RCU)
-BTF_ID_FLAGS(func, kvmgang_release, KF_RCU)
+BTF_ID_FLAGS(func, kvmgang_task_vm)
+BTF_ID_FLAGS(func, kvmgang_hold)
+BTF_ID_FLAGS(func, kvmgang_release)
 BTF_KFUNCS_END(kvmgang_kfunc_ids)
 
 static const struct btf_kfunc_id_set kfunc_set = {

@@ -23,10 +23,10 @@
 
 #include "occupancy.h"
 
-struct slot {
+struct pcpu_slot {
 	raw_spinlock_t lock;	/* of the core, if @core is this slot; protects all below */
-	struct slot *core;	/* whose lock it is; set before a task runs here, never changed */
-	struct slot *next;	/* hardware thread of the core; a ring, this slot if it is alone */
+	struct pcpu_slot *core;	/* whose lock it is; set before a task runs here, never changed */
+	struct pcpu_slot *next;	/* hardware thread of the core; a ring, this slot if it is alone */
 	int cpu;
 	struct kvmgang_occupant who;
 	struct kvmgang_occupant left;	/* the vCPU's VM that departed last */
@@ -36,14 +36,14 @@ struct slot {
 	struct kvmgang_occupied occupied;
 } ____cacheline_aligned_in_smp;
 
-static DEFINE_PER_CPU(struct slot, slots);
+static DEFINE_PER_CPU(struct pcpu_slot, pcpu_slots);
 
-static inline bool has_vcpu(const struct slot *slot)
+static inline bool has_vcpu(const struct pcpu_slot *slot)
 {
 	return slot->who.kind == KVMGANG_BY_VM;
 }
 
-static inline bool is_alone(const struct slot *slot)
+static inline bool is_alone(const struct pcpu_slot *slot)
 {
 	return slot->next == slot;
 }
@@ -56,7 +56,7 @@ static u64 idle_ns(int cpu)
 }
 
 /* How long in the last @ns @sibling ran what is foreign to VM @vm_id. */
-static u64 foreign_ns(const struct slot *sibling, u32 vm_id, u64 ns)
+static u64 foreign_ns(const struct pcpu_slot *sibling, u32 vm_id, u64 ns)
 {
 	u64 idle;
 
@@ -70,9 +70,9 @@ static u64 foreign_ns(const struct slot *sibling, u32 vm_id, u64 ns)
 	return ns > idle ? ns - idle : 0;
 }
 
-static void settle_shared(struct slot *slot, u64 ns)
+static void settle_shared(struct pcpu_slot *slot, u64 ns)
 {
-	const struct slot *sibling;
+	const struct pcpu_slot *sibling;
 	u64 foreign = 0;
 
 	if (!has_vcpu(slot))
@@ -83,9 +83,9 @@ static void settle_shared(struct slot *slot, u64 ns)
 }
 
 /* Notes the idle time of pCPUs without a vCPU beside one that has one: foreign_ns() needs it. */
-static void note_idle(struct slot *core)
+static void note_idle(struct pcpu_slot *core)
 {
-	struct slot *slot = core;
+	struct pcpu_slot *slot = core;
 	bool needed = false;
 
 	do
@@ -99,15 +99,15 @@ static void note_idle(struct slot *core)
 	while ((slot = slot->next) != core);
 }
 
-static inline void settle_slot(struct slot *slot, u64 ns, u64 now)
+static inline void settle_slot(struct pcpu_slot *slot, u64 ns, u64 now)
 {
 	slot->occupied.ns[slot->who.kind] += ns;
 	slot->since = now;
 }
 
-static void settle_siblings(struct slot *slot, u64 ns, u64 now)
+static void settle_siblings(struct pcpu_slot *slot, u64 ns, u64 now)
 {
-	struct slot *sibling;
+	struct pcpu_slot *sibling;
 
 	settle_shared(slot, ns);
 	for (sibling = slot->next; sibling != slot; sibling = sibling->next)
@@ -117,7 +117,7 @@ static void settle_siblings(struct slot *slot, u64 ns, u64 now)
 }
 
 /* Brings all of @slot's core up to @now. Every change of an occupant comes after this. */
-static inline void settle(struct slot *slot, u64 now)
+static inline void settle(struct pcpu_slot *slot, u64 now)
 {
 	u64 ns;
 
@@ -133,7 +133,7 @@ static inline void settle(struct slot *slot, u64 now)
 struct kvmgang_occupant occupancy_arrive(int cpu, u32 vm_id, u64 now,
 					 struct kvmgang_occupied *occupied)
 {
-	struct slot *slot = per_cpu_ptr(&slots, cpu);
+	struct pcpu_slot *slot = per_cpu_ptr(&pcpu_slots, cpu);
 	struct kvmgang_occupant before;
 
 	guard(raw_spinlock)(&slot->core->lock);
@@ -151,7 +151,7 @@ struct kvmgang_occupant occupancy_arrive(int cpu, u32 vm_id, u64 now,
 u64 occupancy_depart(int cpu, struct kvmgang_occupant next, u64 now,
 		     struct kvmgang_occupied *occupied)
 {
-	struct slot *slot = per_cpu_ptr(&slots, cpu);
+	struct pcpu_slot *slot = per_cpu_ptr(&pcpu_slots, cpu);
 
 	guard(raw_spinlock)(&slot->core->lock);
 	settle(slot, now);
@@ -165,7 +165,7 @@ u64 occupancy_depart(int cpu, struct kvmgang_occupant next, u64 now,
 
 u64 occupancy_take_shared(int cpu, u64 now)
 {
-	struct slot *slot = per_cpu_ptr(&slots, cpu);
+	struct pcpu_slot *slot = per_cpu_ptr(&pcpu_slots, cpu);
 	u64 shared;
 
 	if (is_alone(slot))
@@ -180,7 +180,7 @@ u64 occupancy_take_shared(int cpu, u64 now)
 
 struct kvmgang_occupied occupancy_read(int cpu, u64 now)
 {
-	struct slot *slot = per_cpu_ptr(&slots, cpu);
+	struct pcpu_slot *slot = per_cpu_ptr(&pcpu_slots, cpu);
 
 	guard(raw_spinlock)(&slot->core->lock);
 	settle(slot, now);
@@ -192,12 +192,12 @@ struct kvmgang_occupied occupancy_read(int cpu, u64 now)
 /* A pCPU joins the ring of a sibling that was there before it, and stays when it goes offline. */
 static int join_core(unsigned int cpu)
 {
-	struct slot *slot = per_cpu_ptr(&slots, cpu), *core;
+	struct pcpu_slot *slot = per_cpu_ptr(&pcpu_slots, cpu), *core;
 	int sibling = cpumask_any_but(topology_sibling_cpumask(cpu), cpu);
 
 	if (!is_alone(slot) || sibling >= nr_cpu_ids)
 		return 0;
-	core = per_cpu_ptr(&slots, sibling)->core;
+	core = per_cpu_ptr(&pcpu_slots, sibling)->core;
 	guard(raw_spinlock_irqsave)(&core->lock);
 	slot->core = core;
 	slot->since = core->since;
@@ -213,7 +213,7 @@ int occupancy_init(void)
 	int cpu, state;
 
 	for_each_possible_cpu(cpu) {
-		struct slot *slot = per_cpu_ptr(&slots, cpu);
+		struct pcpu_slot *slot = per_cpu_ptr(&pcpu_slots, cpu);
 
 		raw_spin_lock_init(&slot->lock);
 		slot->core = slot;

@@ -5,14 +5,15 @@
 # No network, no disk, no firmware screen, no service manager: what is not there needs no time and
 # cannot differ between runs. See init for what the lab host does once its kernel is up.
 
-# Nanoseconds of virtual time per instruction are 2^icount_shift, so each CPU runs at 500 MHz
-# divided by the number of CPUs' turns; all CPUs are charged lockstep instructions a round.
+# An instruction takes 2^icount_shift ns of virtual time, and in each round every CPU is charged
+# icount_lockstep of them: 500 million instructions per second, shared evenly by all CPUs.
 icount_shift=1
 icount_lockstep=1000
 
 run_options() {
 	kernel=7.2 nodes=1 cores=4 threads=1 memory=4096 wallclock=false timeout=1800 append='' console=''
-	while [ $# -gt 0 ]; do
+	while [ $# -gt 0 ] && [ "$1" != -- ]; do
+		[ "$1" = --wallclock ] || [ $# -gt 1 ] || die "run: $1 needs a value"
 		case $1 in
 		--kernel) kernel=$2; shift ;;
 		--nodes) nodes=$2; shift ;;
@@ -23,13 +24,16 @@ run_options() {
 		--append) append=$2; shift ;;
 		--console) console=$2; shift ;;
 		--wallclock) wallclock=true ;;
-		--) shift; break ;;
 		*) die "run: unknown option $1" ;;
 		esac
 		shift
 	done
+	[ $# -gt 1 ] || die "run: which command? It comes after --"
+	shift
 	command=("$@")
-	[ ${#command[@]} -gt 0 ] || die "run: which command?"
+	[ "$kernel" = 7.2 ] || [ "$kernel" = 7.3 ] || die "run: there is no kernel $kernel, but 7.2 and 7.3"
+	# Each node has the same share.
+	memory=$((memory / nodes * nodes))
 }
 
 machine_arguments() {

@@ -131,9 +131,14 @@ for name in "${names[@]}"; do
 	command_of "$name" >/dev/null
 done
 
-lab/lab setup
 mkdir -p "$logs"
-lab/lab build >"$logs/make.log" 2>&1 || { cat "$logs/make.log"; die "it does not build"; }
+lab/lab setup
+if ! lab/lab build >"$logs/make.log" 2>&1; then
+	grep -v '^make\[' "$logs/make.log"
+	echo
+	echo '0 passed, 1 failed, 0 skipped'
+	exit 1
+fi
 
 declare -A pid=()
 table='' failures=() all_passed=0 all_failed=0 all_skipped=0

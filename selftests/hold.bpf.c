@@ -22,9 +22,9 @@
 #define KVMGANG_COSTOP	2
 
 u32 kvmgang_kfunc_abi(void) __ksym;
-u32 kvmgang_task_vm(struct task_struct *p) __ksym;
-int kvmgang_hold(struct task_struct *p, u32 state) __ksym;
-int kvmgang_release(struct task_struct *p) __ksym;
+u32 kvmgang_task_vm(s32 tid) __ksym;
+int kvmgang_hold(s32 tid, u32 state) __ksym;
+int kvmgang_release(s32 tid) __ksym;
 
 char _license[] SEC("license") = "GPL";
 
@@ -43,16 +43,16 @@ char exit_message[256];
 
 static bool is_held(struct task_struct *p)
 {
-	return hold_state && kvmgang_task_vm(p) == held_vm;
+	return hold_state && kvmgang_task_vm(p->pid) == held_vm;
 }
 
 static void misuse_kfuncs(struct task_struct *p)
 {
-	if (kvmgang_task_vm(p)) {
-		hold_of_bad_state = kvmgang_hold(p, KVMGANG_READY);
+	if (kvmgang_task_vm(p->pid)) {
+		hold_of_bad_state = kvmgang_hold(p->pid, KVMGANG_READY);
 	} else {
-		hold_of_no_vcpu = kvmgang_hold(p, KVMGANG_COSTOP);
-		release_of_no_vcpu = kvmgang_release(p);
+		hold_of_no_vcpu = kvmgang_hold(p->pid, KVMGANG_COSTOP);
+		release_of_no_vcpu = kvmgang_release(p->pid);
 	}
 }
 
@@ -75,7 +75,7 @@ void BPF_PROG(hold_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	misuse_kfuncs(p);
 	if (is_held(p)) {
-		if (kvmgang_hold(p, hold_state))
+		if (kvmgang_hold(p->pid, hold_state))
 			__sync_fetch_and_add(&nr_hold_errors, 1);
 		scx_bpf_dsq_insert(p, PARKED_DSQ, SLICE_NS, enq_flags);
 	} else if (enq_flags & SCX_ENQ_LAST) {
@@ -87,18 +87,24 @@ void BPF_PROG(hold_enqueue, struct task_struct *p, u64 enq_flags)
 }
 
 /*
- * Dispatch is allowed to move tasks, and some CPU calls it all the time. To the CPU where they last
- * were, which wakes it if it is idle: Debian's 7.2.12 has a scx_bpf_kick_cpu() that no program can
- * call, because its BTF lacks the variant with the implicit argument.
+ * Dispatch is allowed to move tasks, and some CPU calls it all the time. An idle CPU is not told:
+ *
+ * - Debian's 7.2.12 has a scx_bpf_kick_cpu() that no program can call; its BTF lacks the variant
+ *   with the implicit argument.
+ * - To insert into its local DSQ would wake it, but with a run queue clock as old as its sleep
+ *   (7.2: local_dsq_post_enq() calls wakeup_preempt(), which skips the clock's update), and then
+ *   run_delay lacks that time.
+ *
+ * The test's thread visits that CPU instead, which makes it call dispatch itself.
  */
 static void release_parked(void)
 {
 	struct task_struct *p;
 
 	bpf_for_each(scx_dsq, p, PARKED_DSQ, 0) {
-		if (kvmgang_release(p))
+		if (kvmgang_release(p->pid))
 			__sync_fetch_and_add(&nr_hold_errors, 1);
-		scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL_ON | scx_bpf_task_cpu(p), 0);
+		scx_bpf_dsq_move(&___it, p, SHARED_DSQ, 0);
 	}
 }
 

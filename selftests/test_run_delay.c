@@ -121,6 +121,8 @@ static void test_long_wait(void)
 
 	hog_start(&hog, nth_cpu(1), true);
 	await(row_read(vm_id, 0).state == KVMGANG_READY);
+	/* The counters of one that waits are as of the read lag ago: let it wait for longer. */
+	sleep_ms(5);
 	first = row_read(vm_id, 0);
 	sleep_ms(200);
 	last = row_read(vm_id, 0);
