@@ -232,12 +232,15 @@ static void test_displaced_by_vm(void)
 	}
 }
 
-/* More VMs than a row has room for: those that it names are among them, and its rules hold. */
+/*
+ * More VMs than a row has room for: those that it names are among them. In a rotation that never
+ * changes only two are ever known, the one that takes the pCPU and the one that gives it back.
+ */
 static void test_many_displacers(void)
 {
 	struct kvmgang_vcpu_row row;
 	uint32_t ids[KVMGANG_TOP_DISPLACERS + 3];
-	int i, j, named = 0;
+	int i, j, used = 0, named = 0;
 
 	need_cpus(2);
 	for (i = 0; i < KVMGANG_TOP_DISPLACERS + 3; i++)
@@ -245,10 +248,12 @@ static void test_many_displacers(void)
 	sleep_ms(WATCH_MS);
 	row = row_read(ids[0], 0);
 	for (i = 0; i < KVMGANG_TOP_DISPLACERS; i++) {
+		used += row.top[i].vm_id != 0;
 		for (j = 1; j < KVMGANG_TOP_DISPLACERS + 3; j++)
 			named += row.top[i].vm_id == ids[j];
 	}
-	EXPECT(named, ==, KVMGANG_TOP_DISPLACERS);
+	EXPECT(used, >=, 2);
+	EXPECT(named, ==, used);
 }
 
 static void test_displaced_by_sibling(void)
