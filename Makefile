@@ -45,7 +45,7 @@ tool_sources := $(wildcard userspace/*.c)
 tool_objects := $(tool_sources:userspace/%.c=$(BUILD)/userspace/%.o)
 
 $(BUILD)/kvmgang: $(tool_objects)
-	$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ -ljansson
+	$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ -ljansson -lbpf
 
 $(BUILD)/userspace/%.o: userspace/%.c
 	@mkdir -p $(@D)
@@ -79,15 +79,18 @@ $(BUILD)/vmlinux.h:
 	bpftool btf dump file $(kernel_types) format c >$@.partial
 	mv $@.partial $@
 
-$(BUILD)/selftests/%.bpf.o: selftests/%.bpf.c $(BUILD)/vmlinux.h
+$(BUILD)/%.bpf.o: %.bpf.c $(BUILD)/vmlinux.h
 	@mkdir -p $(@D)
-	$(CLANG) --target=bpf -O2 -g -Wall -Werror -fms-extensions -Wno-microsoft-anon-tag \
+	$(CLANG) --target=bpf -mcpu=v3 -MMD -MP -O2 -g -Wall -Werror -fms-extensions -Wno-microsoft-anon-tag \
 		-Wno-missing-declarations -I$(BUILD) -c -o $@ $<
 
-.SECONDARY: $(BUILD)/selftests/hold.bpf.o
-$(BUILD)/selftests/%.skel.h: $(BUILD)/selftests/%.bpf.o
-	bpftool gen skeleton $< name $*_bpf >$@.partial
+.SECONDARY: $(BUILD)/selftests/hold.bpf.o $(BUILD)/sched_ext/scx_kvmgang.bpf.o
+$(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
+	bpftool gen skeleton $< name $(notdir $*) >$@.partial
 	mv $@.partial $@
+
+$(BUILD)/userspace/run.o: $(BUILD)/sched_ext/scx_kvmgang.skel.h
+$(BUILD)/userspace/run.o: all_cflags += -I$(BUILD)/sched_ext
 
 $(BUILD)/selftests/test_hold.o: $(BUILD)/selftests/hold.skel.h
 $(BUILD)/selftests/test_hold.o: all_cflags += -I$(BUILD)/selftests
@@ -106,7 +109,7 @@ build/qemu-check: lab/qemu-check.c
 	@mkdir -p $(@D)
 	$(CC) $(all_cflags) -static -o $@ $<
 
--include $(wildcard $(BUILD)/userspace/*.d $(BUILD)/selftests/*.d)
+-include $(wildcard $(BUILD)/userspace/*.d $(BUILD)/selftests/*.d $(BUILD)/sched_ext/*.d)
 
 check:
 	lab/check.sh $(T)

@@ -20,6 +20,7 @@
 #include <linux/kvmgang.h>
 
 #include "kfunc.h"
+#include "resched.h"
 #include "thread.h"
 
 /* RCU read section. */
@@ -92,6 +93,34 @@ __bpf_kfunc int kvmgang_release(s32 tid)
 	return hold(tid, 0);
 }
 
+/**
+ * kvmgang_resched_cpu - has a pCPU ask its scheduler again as soon as possible
+ * @cpu: an online pCPU, idle or not
+ *
+ * What the calling program has inserted into queues is there when it asks.
+ *
+ * Return: 0; -EINVAL: no such pCPU.
+ */
+__bpf_kfunc int kvmgang_resched_cpu(s32 cpu)
+{
+	if (cpu < 0 || cpu >= nr_cpu_ids || !cpu_online(cpu))
+		return -EINVAL;
+	resched_cpu_soon(cpu);
+	return 0;
+}
+
+/**
+ * kvmgang_resched_at - has this pCPU ask its scheduler again at an exact time
+ * @at: ns of bpf_ktime_get_ns(); 0: not by time
+ *
+ * One time for each pCPU: a later call replaces it. The task that runs then must have no slice left
+ * for ops.dispatch() to be called.
+ */
+__bpf_kfunc void kvmgang_resched_at(u64 at)
+{
+	resched_this_cpu_at(at);
+}
+
 __bpf_kfunc_end_defs();
 
 BTF_KFUNCS_START(kvmgang_kfunc_ids)
@@ -99,6 +128,8 @@ BTF_ID_FLAGS(func, kvmgang_kfunc_abi)
 BTF_ID_FLAGS(func, kvmgang_task_vm)
 BTF_ID_FLAGS(func, kvmgang_hold)
 BTF_ID_FLAGS(func, kvmgang_release)
+BTF_ID_FLAGS(func, kvmgang_resched_cpu)
+BTF_ID_FLAGS(func, kvmgang_resched_at)
 BTF_KFUNCS_END(kvmgang_kfunc_ids)
 
 static const struct btf_kfunc_id_set kfunc_set = {

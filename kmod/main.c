@@ -8,6 +8,7 @@
  *	vcpu		the records, and the end of VMs
  *	thread		the hooks that find and follow vCPU threads
  *	yield		directed yields
+ *	resched		pCPUs that ask their scheduler at an exact time
  *	kfunc		what a sched_ext scheduler may ask and tell
  *	chardev		/dev/kvmgang
  *
@@ -19,6 +20,7 @@
 #include "chardev.h"
 #include "kfunc.h"
 #include "occupancy.h"
+#include "resched.h"
 #include "sysfs.h"
 #include "thread.h"
 #include "vcpu.h"
@@ -43,15 +45,17 @@ static int __init kvmgang_init(void)
 	err = yield_init();
 	if (err)
 		goto exit_thread;
+	resched_init();
 	err = kfunc_init();
 	if (err)
-		goto exit_yield;
+		goto exit_resched;
 	err = chardev_init();
 	if (err)
-		goto exit_yield;
+		goto exit_resched;
 	return 0;
 
-exit_yield:
+exit_resched:
+	resched_exit();
 	yield_exit();
 exit_thread:
 	thread_exit();
@@ -67,6 +71,7 @@ exit_occupancy:
 static void __exit kvmgang_exit(void)
 {
 	chardev_exit();
+	resched_exit();
 	yield_exit();
 	thread_exit();
 	vcpu_exit();

@@ -16,7 +16,7 @@
 #include "vmm.h"
 #include "witness.h"
 
-static struct hold_bpf *scheduler;
+static struct hold *scheduler;
 static struct bpf_link *attached;
 
 static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
@@ -52,7 +52,7 @@ static void attach_scheduler(void)
 	if (nr_cpus() < 2)
 		tap_skip("needs 2 CPUs");
 	libbpf_set_print(print_libbpf);
-	scheduler = hold_bpf__open_and_load();
+	scheduler = hold__open_and_load();
 	REQUIRE(scheduler != NULL, ==, true);
 	attached = bpf_map__attach_struct_ops(scheduler->maps.hold_ops);
 	REQUIRE(attached != NULL, ==, true);

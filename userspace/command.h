@@ -22,6 +22,7 @@ struct options {
 int command_list(const struct options *options);
 int command_show(const struct options *options);
 int command_top(const struct options *options);
+int command_run(const struct options *options);
 int command_status(const struct options *options);
 
 #endif /* KVMGANG_COMMAND_H */

@@ -36,6 +36,8 @@ static const struct command commands[] = {
 	  "show VM [-i SECONDS] [--json]           every counter of a VM's vCPUs; VM: id or name" },
 	{ "top", command_top, "in",
 	  "top [-i SECONDS] [-n COUNT] [--json]    list, refreshed, most ready time first" },
+	{ "run", command_run, "",
+	  "run                                     schedules this host until stopped" },
 	{ "status", command_status, "",
 	  "status [--json]                         module, limits and scheduler" },
 };
