@@ -193,7 +193,7 @@ struct kvmgang_occupied occupancy_read(int cpu, u64 now)
 static int join_core(unsigned int cpu)
 {
 	struct pcpu_slot *slot = per_cpu_ptr(&pcpu_slots, cpu), *core;
-	int sibling = cpumask_any_but(topology_sibling_cpumask(cpu), cpu);
+	unsigned int sibling = cpumask_any_but(topology_sibling_cpumask(cpu), cpu);
 
 	if (!is_alone(slot) || sibling >= nr_cpu_ids)
 		return 0;
