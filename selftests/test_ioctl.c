@@ -133,7 +133,7 @@ static void test_pointers(void)
 static void test_unknown(void)
 {
 	struct kvmgang_info info = { .size = sizeof(info), .flags = 1 };
-	struct kvmgang_lookup lookup = { .size = sizeof(lookup), .flags = 1 << 31 };
+	struct kvmgang_lookup lookup = { .size = sizeof(lookup), .flags = 1u << 31 };
 	unsigned int nr;
 
 	device = kvmgang_open();
@@ -256,13 +256,13 @@ static void test_small_buffers(void)
 	       true);
 }
 
-/* Rows of an older caller are cut, those of a newer one filled up, and no byte beyond is written. */
+/* Rows of an older caller are cut, a newer one's filled up, and no byte beyond is written. */
 static void test_row_sizes(void)
 {
 	struct kvmgang_snapshot request;
 	const size_t more = sizeof(struct kvmgang_vcpu_row) + 64, less = 24;
 	const struct kvmgang_vcpu_row *row;
-	const char *bytes = (char *)vcpu_buffer;
+	const unsigned char *bytes = (unsigned char *)vcpu_buffer;
 	uint32_t vm_id;
 	size_t i, j;
 
