@@ -243,8 +243,10 @@ static void test_small_buffers(void)
 	}
 	/* To ask how much is needed takes no buffer. */
 	request = snapshot_request();
-	request.nr_vms = request.nr_vcpus = 0;
-	request.vms = request.vcpus = 0;
+	request.nr_vms = 0;
+	request.nr_vcpus = 0;
+	request.vms = 0;
+	request.vcpus = 0;
 	EXPECT(call(KVMGANG_SNAPSHOT, &request), ==, ENOSPC);
 	EXPECT(request.nr_vms, ==, 1);
 	EXPECT(request.nr_vcpus, ==, 2);

@@ -189,7 +189,8 @@ static void load_sregs(struct vcpu *vcpu)
 		die("KVM_GET_SREGS: %m");
 	sregs.cs = segment(GUEST_CS, 0xb, true);
 	sregs.ss = segment(GUEST_SS, 0x3, false);
-	sregs.ds = sregs.es = sregs.ss;
+	sregs.ds = sregs.ss;
+	sregs.es = sregs.ss;
 	sregs.gdt.base = GUEST_CODE + (guest_gdt - guest_code);
 	sregs.gdt.limit = guest_idt - guest_gdt - 1;
 	sregs.idt.base = GUEST_CODE + (guest_idt - guest_code);
@@ -203,7 +204,7 @@ static void load_sregs(struct vcpu *vcpu)
 		die("KVM_SET_SREGS: %m");
 }
 
-void vcpu_load(struct vcpu *vcpu, guest_program program, uint64_t argument)
+void vcpu_load(struct vcpu *vcpu, const char *program, uint64_t argument)
 {
 	size_t slot = slot_of(vcpu) - vcpu->vm->memory;
 	struct kvm_regs regs = {
