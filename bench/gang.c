@@ -97,12 +97,17 @@ static void report(const struct run *run, uint64_t ns)
 		if (n)
 			max = i;
 	}
-	printf("%-8s %d  %12.0f/s  run %5.1f%%  ready %5.1f%%  costop %5.1f%%  halted %5.1f%%  ready p50 < %d us  p99 < %d us  max < %d us\n",
+	printf("%-8s %d  %12.0f/s  run %5.1f%%  ready %5.1f%%  costop %5.1f%%  halted %5.1f%%  per s: switches %.0f preempted %.0f moved %.0f yields %.0f/%.0f  ready p50 < %d us  p99 < %d us  max < %d us\n",
 	       run->work->name, run->vm->nr_vcpus, (count - run->count) * 1e9 / ns,
 	       100.0 * (now.state_ns[0] - was.state_ns[0]) / all,
 	       100.0 * (now.state_ns[1] - was.state_ns[1]) / all,
 	       100.0 * (now.state_ns[2] - was.state_ns[2]) / all,
 	       100.0 * (now.state_ns[4] - was.state_ns[4]) / all,
+	       (now.switches - was.switches) * 1e9 / ns,
+	       (now.preemptions - was.preemptions) * 1e9 / ns,
+	       (now.migrations[0] - was.migrations[0]) * 1e9 / ns,
+	       (now.yields_honoured - was.yields_honoured) * 1e9 / ns,
+	       (now.yields_asked - was.yields_asked) * 1e9 / ns,
 	       1 << p50, 1 << p99, 1 << max);
 }
 

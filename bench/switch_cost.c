@@ -4,10 +4,11 @@
  *
  *	switch_cost NS_PER_INSTRUCTION
  *
- * Two threads on one pCPU give way to each other as fast as they can: first two vCPUs, each entering
- * its guest in between, then two threads that are none. How long a switch takes is measured in turn
- * without and with the module. In a lab host of one pCPU every instruction takes the same virtual
- * time and nothing else does, so the difference is a count of instructions, and repeatable.
+ * Two threads on one pCPU give way to each other as fast as they can: first two vCPUs, each
+ * entering its guest in between, then two threads that are none. How long a switch takes is
+ * measured in turn without and with the module. In a lab host of one pCPU every instruction takes
+ * the same virtual time and nothing else does, so the difference is a count of instructions, and
+ * repeatable.
  */
 #include <sched.h>
 #include <stdlib.h>
@@ -130,7 +131,8 @@ int main(int argc, char **argv)
 	if (ns_per_instruction <= 0)
 		die("usage: switch_cost NS_PER_INSTRUCTION");
 	pin_thread(0, nth_cpu(0));
-	printf("instructions          without     with     adds   (least..most of %d, each)\n", ROUNDS);
+	printf("instructions          without     with     adds   (least..most of %d, each)\n",
+	       ROUNDS);
 	compare("vCPU switch", vcpu_switch, ns_per_instruction);
 	compare("other switch", plain_switch, ns_per_instruction);
 	return 0;

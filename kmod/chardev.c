@@ -19,6 +19,7 @@
 
 #include "chardev.h"
 #include "kfunc.h"
+#include "layout.h"
 #include "thread.h"
 #include "vcpu.h"
 

@@ -29,7 +29,7 @@
 static void charge_vm(struct kvmgang_displaced *d, u32 vm_id, u64 ns)
 {
 	struct kvmgang_top_displacer *least = d->top;
-	int i;
+	unsigned int i;
 
 	for (i = 0; i < KVMGANG_TOP_DISPLACERS; i++) {
 		if (d->top[i].vm_id == vm_id) {
@@ -80,7 +80,7 @@ void displaced_end(struct kvmgang_displaced *d, u32 own, struct kvmgang_occupant
 		   const struct kvmgang_occupied *occupied, u64 ns, u64 *by)
 {
 	static const u32 kinds[] = { KVMGANG_BY_VM, KVMGANG_BY_HOST, KVMGANG_BY_KTHREAD };
-	int i;
+	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
 		u64 part = min(ns, occupied->ns[kinds[i]] - d->base.ns[kinds[i]]);

@@ -17,8 +17,8 @@ void displaced_begin(struct kvmgang_displaced *d, struct kvmgang_occupant next,
 		     const struct kvmgang_occupied *occupied);
 
 /*
- * A preempted vCPU of VM @own is back after a ready episode of @ns; the time of the pCPU that it had
- * left has now been @occupied so, and @before had the pCPU that it got. Adds to @by, indexed by
+ * A preempted vCPU of VM @own is back after a ready episode of @ns; the time of the pCPU that it
+ * had left has now been @occupied so, and @before had the pCPU that it got. Adds to @by, indexed by
  * KVMGANG_BY_*, exactly @ns in sum.
  */
 void displaced_end(struct kvmgang_displaced *d, u32 own, struct kvmgang_occupant before,

@@ -24,6 +24,7 @@
 #include "sysfs.h"
 #include "thread.h"
 #include "vcpu.h"
+#include "version.h"
 #include "yield.h"
 
 static int __init kvmgang_init(void)
@@ -85,4 +86,4 @@ module_exit(kvmgang_exit);
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("NUMA-local gang scheduling and honest ready time for KVM vCPUs");
 MODULE_SOFTDEP("pre: kvm");
-MODULE_VERSION("0.1");
+MODULE_VERSION(KVMGANG_VERSION);

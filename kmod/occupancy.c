@@ -6,8 +6,8 @@
  * depart), since no other thread is hooked. What follows a departing vCPU is known by its first
  * task only; the slot keeps that task's kind until a vCPU comes back.
  *
- * The slots of a core form a ring and share the lock of one of them, so that the time during which a
- * vCPU and a foreign task ran side by side is a difference of instants, not a sample. Between two
+ * The slots of a core form a ring and share the lock of one of them, so that the time during which
+ * a vCPU and a foreign task ran side by side is a difference of instants, not a sample. Between two
  * vCPUs it is exact. Beside a pCPU without a vCPU it is the time that this pCPU was not idle, by
  * the kernel's own tickless idle accounting (microseconds).
  *
@@ -88,15 +88,15 @@ static void note_idle(struct pcpu_slot *core)
 	struct pcpu_slot *slot = core;
 	bool needed = false;
 
-	do
+	do {
 		needed |= has_vcpu(slot);
-	while ((slot = slot->next) != core);
+	} while ((slot = slot->next) != core);
 	if (!needed)
 		return;
-	do
+	do {
 		if (!has_vcpu(slot))
 			slot->idle = idle_ns(slot->cpu);
-	while ((slot = slot->next) != core);
+	} while ((slot = slot->next) != core);
 }
 
 static inline void settle_slot(struct pcpu_slot *slot, u64 ns, u64 now)
@@ -193,7 +193,7 @@ struct kvmgang_occupied occupancy_read(int cpu, u64 now)
 static int join_core(unsigned int cpu)
 {
 	struct pcpu_slot *slot = per_cpu_ptr(&pcpu_slots, cpu), *core;
-	int sibling = cpumask_any_but(topology_sibling_cpumask(cpu), cpu);
+	unsigned int sibling = cpumask_any_but(topology_sibling_cpumask(cpu), cpu);
 
 	if (!is_alone(slot) || sibling >= nr_cpu_ids)
 		return 0;

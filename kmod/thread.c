@@ -88,7 +88,7 @@ int thread_lookup(const struct task_struct *p, u32 *vm_id, u32 *vcpu_id)
 	return 0;
 }
 
-/* Where the last level is unknown, only the hardware threads of a core share it, as in smpboot.c. */
+/* Where the last level is unknown, only a core's hardware threads share it, as in smpboot.c. */
 static bool same_llc(int a, int b)
 {
 	if (cpumask_test_cpu(a, topology_sibling_cpumask(b)))

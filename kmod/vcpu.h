@@ -109,7 +109,7 @@ u64 vcpu_nr_refused(void);
  * The record of @vcpu, in KVM_RUN on this thread; made if there is none. NULL without memory or
  * beyond a maximum. Interrupts off; does not sleep.
  */
-struct kvmgang_vcpu *vcpu_get(struct kvm_vcpu *vcpu);
+struct kvmgang_vcpu *vcpu_get(struct kvm_vcpu *key);
 
 /* Fills @row with a complete account of @vcpu. Caller holds vms_rwsem or a reference. */
 void vcpu_read(struct kvmgang_vcpu *vcpu, struct kvmgang_vcpu_row *row);

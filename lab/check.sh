@@ -16,7 +16,7 @@ groups=(
 	'diag             lab/lab run --nodes 2 --cores 2 --timeout 1200 -- selftests/diag.sh'
 	'smt              lab/lab run --cores 2 --threads 2 --timeout 1200 -- selftests/run.sh test_counters test_identity'
 	'qemu             lab/qemu-check.sh'
-	'lint             lab/lint.sh'
+	'lint             lab/lab shell lab/lint.sh'
 	'tool             lab/lab shell bats --tap userspace/test'
 	'build            lab/build-check.sh'
 )

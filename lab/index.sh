@@ -13,7 +13,7 @@ rootfs_packages=(
 	make gcc gcc-14 g++ libc6-dev pahole kmod libjansson-dev libelf-dev pkgconf
 	clang-19 libbpf-dev bpftool linux-bpf-dev
 	# checking them
-	bats shellcheck sparse jq python3 strace
+	bats shellcheck sparse clang-tidy-19 perl mandoc jq python3 strace
 	# running them
 	bpftrace iproute2 procps numactl mount util-linux busybox-static cpio zstd xz-utils
 	# the firmware of the lab's QEMU and the libraries that it links

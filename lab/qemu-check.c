@@ -65,7 +65,7 @@ static void spin_pausing(uint64_t rounds)
 
 static void rate(int cpus)
 {
-	volatile int *stop = shared_page();
+	int *stop = shared_page();
 	int64_t begin, end;
 	uint64_t rounds = 0;
 	int cpu;
@@ -73,7 +73,7 @@ static void rate(int cpus)
 	for (cpu = 1; cpu < cpus; cpu++) {
 		if (fork() == 0) {
 			pin(cpu);
-			while (!*stop)
+			while (!__atomic_load_n(stop, __ATOMIC_RELAXED))
 				spin(1000);
 			_exit(0);
 		}
@@ -86,7 +86,7 @@ static void rate(int cpus)
 		rounds += 10000;
 		end = now_ns();
 	} while (end - begin < NSEC_PER_SEC / 2);
-	*stop = 1;
+	__atomic_store_n(stop, 1, __ATOMIC_RELAXED);
 	while (wait(NULL) > 0)
 		;
 	printf("%lld\n", (long long)(rounds * NSEC_PER_SEC / (end - begin)));

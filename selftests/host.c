@@ -99,18 +99,21 @@ static int first_cpu(int cpu, const char *list)
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/%s", cpu, list);
-	return read_number(path);
+	return (int)read_number(path);
 }
 
 int llc_of(int cpu)
 {
-	char list[] = "cache/index0/shared_cpu_list";
-	char *index = strchr(list, '0');
-	int llc = -1, first;
+	int llc = -1, first, index;
+	char list[64];
 
-	for (; (first = first_cpu(cpu, list)) >= 0; ++*index)
+	for (index = 0;; index++) {
+		snprintf(list, sizeof(list), "cache/index%d/shared_cpu_list", index);
+		first = first_cpu(cpu, list);
+		if (first < 0)
+			return llc;
 		llc = first;
-	return llc;
+	}
 }
 
 int sibling_of(int cpu)

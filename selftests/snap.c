@@ -168,7 +168,7 @@ struct kvmgang_counters row_since(const struct kvmgang_vcpu_row *later,
 				  const struct kvmgang_vcpu_row *earlier)
 {
 	const __u64 *to = (const __u64 *)&later->count, *from = (const __u64 *)&earlier->count;
-	struct kvmgang_counters difference;
+	struct kvmgang_counters difference = {};
 	size_t i;
 
 	for (i = 0; i < NR_COUNTERS; i++)

@@ -18,6 +18,8 @@
 #ifndef SELFTESTS_TAP_H
 #define SELFTESTS_TAP_H
 
+#include <stdbool.h>
+
 struct tap_test {
 	const char *name;
 	void (*run)(void);
@@ -40,7 +42,7 @@ int main(int argc, char **argv)							\
 #define EXPECT(got, op, expected)						\
 ({										\
 	long long got_ = (got), expected_ = (expected);				\
-	_Bool ok_ = got_ op expected_;						\
+	bool ok_ = got_ op expected_;						\
 										\
 	if (!ok_)								\
 		tap_unexpected(__FILE__, __LINE__, #got, #op, #expected, got_, expected_); \

@@ -20,7 +20,7 @@ static void need_cpus(int nr)
 	pin_thread(0, nth_cpu(0));
 }
 
-static struct vm *start_on(int cpu, int nr_vcpus, guest_program program, uint64_t argument)
+static struct vm *start_on(int cpu, int nr_vcpus, const char *program, uint64_t argument)
 {
 	struct vm *vm = vm_new(nr_vcpus);
 
@@ -103,7 +103,8 @@ static void test_migrations(void)
 		if (node_of(from) != node_of(to))
 			EXPECT(moved.migrations[KVMGANG_MIGRATED_LLC], ==, 1);
 		else if (llc_of(from) >= 0 && llc_of(to) >= 0)
-			EXPECT(moved.migrations[KVMGANG_MIGRATED_LLC], ==, llc_of(from) != llc_of(to));
+			EXPECT(moved.migrations[KVMGANG_MIGRATED_LLC], ==,
+			       llc_of(from) != llc_of(to));
 		EXPECT(row_read(vm_id, 0).node, ==, node_of(to));
 		from = to;
 	}

@@ -53,9 +53,9 @@ static void attach_scheduler(void)
 		tap_skip("needs 2 CPUs");
 	libbpf_set_print(print_libbpf);
 	scheduler = hold__open_and_load();
-	REQUIRE(scheduler != NULL, ==, true);
+	REQUIRE(!!scheduler, ==, true);
 	attached = bpf_map__attach_struct_ops(scheduler->maps.hold_ops);
-	REQUIRE(attached != NULL, ==, true);
+	REQUIRE(!!attached, ==, true);
 	await(is_enabled());
 }
 

@@ -133,7 +133,7 @@ static void test_pointers(void)
 static void test_unknown(void)
 {
 	struct kvmgang_info info = { .size = sizeof(info), .flags = 1 };
-	struct kvmgang_lookup lookup = { .size = sizeof(lookup), .flags = 1 << 31 };
+	struct kvmgang_lookup lookup = { .size = sizeof(lookup), .flags = 1u << 31 };
 	unsigned int nr;
 
 	device = kvmgang_open();
@@ -243,8 +243,10 @@ static void test_small_buffers(void)
 	}
 	/* To ask how much is needed takes no buffer. */
 	request = snapshot_request();
-	request.nr_vms = request.nr_vcpus = 0;
-	request.vms = request.vcpus = 0;
+	request.nr_vms = 0;
+	request.nr_vcpus = 0;
+	request.vms = 0;
+	request.vcpus = 0;
 	EXPECT(call(KVMGANG_SNAPSHOT, &request), ==, ENOSPC);
 	EXPECT(request.nr_vms, ==, 1);
 	EXPECT(request.nr_vcpus, ==, 2);
@@ -256,13 +258,13 @@ static void test_small_buffers(void)
 	       true);
 }
 
-/* Rows of an older caller are cut, those of a newer one filled up, and no byte beyond is written. */
+/* Rows of an older caller are cut, a newer one's filled up, and no byte beyond is written. */
 static void test_row_sizes(void)
 {
 	struct kvmgang_snapshot request;
 	const size_t more = sizeof(struct kvmgang_vcpu_row) + 64, less = 24;
 	const struct kvmgang_vcpu_row *row;
-	const char *bytes = (char *)vcpu_buffer;
+	const unsigned char *bytes = (unsigned char *)vcpu_buffer;
 	uint32_t vm_id;
 	size_t i, j;
 

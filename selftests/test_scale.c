@@ -37,7 +37,7 @@ static void test_scale(void)
 	EXPECT(snap.head.nr_vcpus, ==, NR_VMS * NR_VCPUS);
 	for (i = 0; i < NR_VMS; i++) {
 		row = snap_vm(&snap, vm_id_wait(vms[i]));
-		REQUIRE(row != NULL, ==, true);
+		REQUIRE(!!row, ==, true);
 		EXPECT(row->nr_vcpus, ==, NR_VCPUS);
 	}
 	for (i = 0; i < NR_VMS; i++)

@@ -42,7 +42,7 @@ static void expect_only(uint32_t vm_id, uint32_t vcpu_id, enum kvmgang_state sta
 	EXPECT(during.switches, ==, 0);
 }
 
-static struct vm *start_one(int cpu, guest_program program, uint64_t argument)
+static struct vm *start_one(int cpu, const char *program, uint64_t argument)
 {
 	struct vm *vm = vm_new(1);
 
@@ -112,7 +112,7 @@ struct other {
 	pid_t pid;
 };
 
-static struct other *start_process(guest_program program, int nr_vcpus)
+static struct other *start_process(const char *program, int nr_vcpus)
 {
 	struct other *other;
 	uint32_t vm_id;
@@ -139,7 +139,7 @@ static struct other *start_process(guest_program program, int nr_vcpus)
 	return other;
 }
 
-static void stop_and_watch(guest_program program, enum kvmgang_state otherwise)
+static void stop_and_watch(const char *program, enum kvmgang_state otherwise)
 {
 	struct other *other = start_process(program, 1);
 	int status;
@@ -215,7 +215,7 @@ static void test_several_vms(void)
 	snap_check(&snap);
 	for (i = 0; i < 3; i++) {
 		row = snap_vm(&snap, ids[i]);
-		REQUIRE(row != NULL, ==, true);
+		REQUIRE(!!row, ==, true);
 		EXPECT(row->nr_vcpus, ==, i + 1);
 		EXPECT(row->pid, ==, getpid());
 		EXPECT(row->home_nodes, !=, 0);

@@ -71,6 +71,8 @@ static void ask_kvm(int kvm)
 	if (run_size < 0)
 		die("KVM_GET_VCPU_MMAP_SIZE: %m");
 	host_cpuid = calloc(1, size);
+	if (!host_cpuid)
+		die("calloc: %m");
 	host_cpuid->nent = MAX_CPUID_ENTRIES;
 	if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, host_cpuid))
 		die("KVM_GET_SUPPORTED_CPUID: %m");
@@ -137,6 +139,8 @@ struct vm *vm_new(int nr_vcpus)
 	int kvm = kvm_open();
 	int i;
 
+	if (!vm)
+		die("calloc: %m");
 	ask_kvm(kvm);
 	vm->nr_vcpus = nr_vcpus;
 	/* EINTR: a signal for another thread's vCPU may be on its way. */
@@ -185,7 +189,8 @@ static void load_sregs(struct vcpu *vcpu)
 		die("KVM_GET_SREGS: %m");
 	sregs.cs = segment(GUEST_CS, 0xb, true);
 	sregs.ss = segment(GUEST_SS, 0x3, false);
-	sregs.ds = sregs.es = sregs.ss;
+	sregs.ds = sregs.ss;
+	sregs.es = sregs.ss;
 	sregs.gdt.base = GUEST_CODE + (guest_gdt - guest_code);
 	sregs.gdt.limit = guest_idt - guest_gdt - 1;
 	sregs.idt.base = GUEST_CODE + (guest_idt - guest_code);
@@ -199,7 +204,7 @@ static void load_sregs(struct vcpu *vcpu)
 		die("KVM_SET_SREGS: %m");
 }
 
-void vcpu_load(struct vcpu *vcpu, guest_program program, uint64_t argument)
+void vcpu_load(struct vcpu *vcpu, const char *program, uint64_t argument)
 {
 	size_t slot = slot_of(vcpu) - vcpu->vm->memory;
 	struct kvm_regs regs = {
@@ -292,18 +297,19 @@ void vm_continue(struct vm *vm)
 		vcpu_start(&vm->vcpus[i]);
 }
 
-void vm_start(struct vm *vm, guest_program program, uint64_t argument)
+void vm_start(struct vm *vm, const char *program, uint64_t argument)
 {
-	uint64_t before[vm->nr_vcpus];
+	const int nr = vm->nr_vcpus;
+	uint64_t before[nr];
 	int i;
 
 	*guest_u64(vm, GUEST_SHARED) = 0;
-	for (i = 0; i < vm->nr_vcpus; i++) {
+	for (i = 0; i < nr; i++) {
 		before[i] = vcpu_count(&vm->vcpus[i]);
 		vcpu_load(&vm->vcpus[i], program, argument);
 	}
 	vm_continue(vm);
-	for (i = 0; i < vm->nr_vcpus; i++)
+	for (i = 0; i < nr; i++)
 		await(vcpu_count(&vm->vcpus[i]) != before[i]);
 }
 

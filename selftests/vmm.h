@@ -23,14 +23,12 @@
 #include <sys/types.h>
 
 /* A program of guest.S, and what its argument means. All count, see vcpu_count(). */
-typedef const char guest_program[];
-
-extern guest_program guest_spin;	/* spins; none */
-extern guest_program guest_halt;	/* sleeps, counts interrupts; timer period, ns, or 0 */
-extern guest_program guest_barrier;	/* spins at a barrier with all vCPUs of the VM; none */
-extern guest_program guest_lock;	/* fights its siblings for a spinlock; loops to hold it */
-extern guest_program guest_ping;	/* pairs of vCPUs interrupt each other and sleep; none */
-extern guest_program guest_io;		/* leaves KVM_RUN by port I/O; loops before each */
+extern const char guest_spin[];	/* spins; none */
+extern const char guest_halt[];	/* sleeps, counts interrupts; timer period, ns, or 0 */
+extern const char guest_barrier[];	/* spins at a barrier with all vCPUs of the VM; none */
+extern const char guest_lock[];	/* fights its siblings for a spinlock; loops to hold it */
+extern const char guest_ping[];	/* pairs of vCPUs interrupt each other and sleep; none */
+extern const char guest_io[];		/* leaves KVM_RUN by port I/O; loops before each */
 
 struct vcpu {
 	struct vm *vm;
@@ -66,14 +64,14 @@ void vm_pin(struct vm *vm, int cpu);
 void vcpu_pin(struct vcpu *vcpu, int cpu);
 
 /* Has all vCPUs, which have no threads, begin @program; returns when all have been in the guest. */
-void vm_start(struct vm *vm, guest_program program, uint64_t argument);
+void vm_start(struct vm *vm, const char *program, uint64_t argument);
 
 /* Ends the threads of the vCPUs; the vCPUs remain, and can go on. */
 void vm_stop(struct vm *vm);
 void vm_continue(struct vm *vm);
 
 /* The next entry will begin @program. The vCPU is out of KVM_RUN. */
-void vcpu_load(struct vcpu *vcpu, guest_program program, uint64_t argument);
+void vcpu_load(struct vcpu *vcpu, const char *program, uint64_t argument);
 
 /* Thread by thread. Once vcpu_start() returns vcpu->tid is known, but the guest may not run yet. */
 void vcpu_start(struct vcpu *vcpu);

@@ -14,7 +14,7 @@ static bool sample(struct witness *witness, uint32_t vcpu_id, uint64_t *run_dela
 	REQUIRE(snap_read(&witness->snap, witness->vm_id), ==, true);
 	after = schedstat_read(0);
 	row = snap_vcpu(&witness->snap, witness->vm_id, vcpu_id);
-	REQUIRE(row != NULL, ==, true);
+	REQUIRE(!!row, ==, true);
 	row_check(row);
 	if (before.arrivals != after.arrivals || before.run_delay_ns != after.run_delay_ns)
 		return false;

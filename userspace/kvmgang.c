@@ -14,8 +14,7 @@
 #include <linux/kvmgang.h>
 
 #include "command.h"
-
-#define VERSION			"0.1"
+#include "version.h"
 
 #define MIN_INTERVAL_S		0.1
 #define MAX_INTERVAL_S		3600.0
@@ -144,7 +143,7 @@ static const struct command *parse(int argc, char **argv, struct options *option
 			print_help();
 			return NULL;
 		case 'v':
-			printf("kvmgang %s, ABI %d\n", VERSION, KVMGANG_ABI);
+			printf("kvmgang %s, ABI %d\n", KVMGANG_VERSION, KVMGANG_ABI);
 			return NULL;
 		default:
 			exit(STATUS_USAGE);
@@ -165,13 +164,12 @@ static const struct command *parse(int argc, char **argv, struct options *option
 
 int main(int argc, char **argv)
 {
-	static char name[] = "kvmgang";
 	struct options options = { .interval_s = DEFAULT_INTERVAL_S };
 	const struct command *command;
 	int status = STATUS_OK;
 
 	if (argc > 0)
-		argv[0] = name;	/* what getopt's messages start with */
+		argv[0] = program_invocation_short_name;	/* getopt's messages, as err()'s */
 	command = parse(argc, argv, &options);
 	if (command)
 		status = command->fn(&options);

@@ -84,8 +84,11 @@ static char *take_value(char **rest)
 	char *value = *rest, *to = value, *p = value;
 
 	for (; *p; p++) {
-		if (*p == ',' && *++p != ',')
-			break;
+		if (*p == ',') {
+			p++;
+			if (*p != ',')
+				break;
+		}
 		*to++ = *p;
 	}
 	*rest = p;

@@ -170,8 +170,8 @@ struct kvmgang_info {
  * @out_begin_ns: clock before the first row was read
  * @out_end_ns: clock after the last row was read
  *
- * A VM row's sums and its nr_vcpus are those of its vCPU rows in the same call. A row longer than the
- * kernel's is filled up with zeros, a shorter one is cut. ENOENT: @vm_id is no VM.
+ * A VM row's sums and its nr_vcpus are those of its vCPU rows in the same call. A row longer than
+ * the kernel's is filled up with zeros, a shorter one is cut. ENOENT: @vm_id is no VM.
  *
  * Context: any thread with the node open for reading; may sleep; pauses no guest.
  */

@@ -7,7 +7,6 @@
  * comes and VM 1 gets a third vCPU. Rows are in descending order, which the contract allows.
  * FAKE_PIDS holds the pids of VM 1, 2 and 3.
  */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,13 +24,13 @@
 static struct kvmgang_vm_row vms[2];
 static struct kvmgang_vcpu_row vcpus[4];
 
-int open(const char *path, int flags, ...)
+int open(const char *file, int oflag, ...)
 {
-	int (*real)(const char *path, int flags, ...) = dlsym(RTLD_NEXT, "open");
+	int (*real)(const char *file, int oflag, ...) = dlsym(RTLD_NEXT, "open");
 	const char *error = getenv("FAKE_ERRNO");
 
-	if (strcmp(path, KVMGANG_DEVICE) != 0)
-		return real(path, flags);
+	if (strcmp(file, KVMGANG_DEVICE) != 0)
+		return real(file, oflag);
 	if (!error)
 		return FAKE_FD;
 	errno = atoi(error);
