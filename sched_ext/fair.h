@@ -34,4 +34,15 @@ static inline __u64 fair_window_end(__u64 now, __u64 length)
 	return least + length - 1 - (least + length - 1) % length;
 }
 
+/*
+ * The mean of lengths, weighted by the lengths themselves: @sample is added, and what lies more than
+ * @reach back counts for little.
+ */
+static inline __u64 fair_mean(__u64 mean, __u64 sample, __u64 reach)
+{
+	if (sample > mean)
+		return mean + (sample - mean) * sample / (sample + reach);
+	return mean - (mean - sample) * sample / (sample + reach);
+}
+
 #endif /* KVMGANG_FAIR_H */

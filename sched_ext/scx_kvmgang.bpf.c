@@ -148,7 +148,7 @@ __noinline int thread_joins(struct thread *t __arg_nonnull, u32 vm_id)
 	u64 dsq;
 
 	if (!vm) {
-		static const struct vm fresh = { .shares = FAIR_WEIGHT };
+		static const struct vm fresh = { .shares = FAIR_WEIGHT, .burst = WINDOW_NS };
 		struct node_state *n = node_of(t->node);
 
 		bpf_map_update_elem(&vms, &vm_id, &fresh, BPF_NOEXIST);
@@ -217,6 +217,23 @@ static u32 host_weight(const struct task_struct *p)
 	return p->scx.weight ?: 1;
 }
 
+/*
+ * A member that runs for a short time between sleeps does not wait for its siblings by spinning. The
+ * mean is weighted by time, so that a vCPU which wakes up often for next to nothing does not hide
+ * three that never sleep; it reaches back some 16 windows of run time.
+ */
+static void sample_burst(struct vm *vm, struct thread *t)
+{
+	if (!t->burst)
+		return;
+	vm->burst = fair_mean(vm->burst, t->burst, 16 * WINDOW_NS);
+	t->burst = 0;
+	if (vm->burst < WINDOW_NS / 8)
+		vm->sleepy = 1;
+	else if (vm->burst > WINDOW_NS / 3)
+		vm->sleepy = 0;
+}
+
 /* Charges @t up to @now. */
 static void charge(struct task_struct *p, struct thread *t, u64 now)
 {
@@ -231,7 +248,10 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 		struct vm *vm = vm_of(t->vm_id);
 
 		t->vtime += ns;
+		t->burst += ns;
 		if (vm) {
+			if (t->burst >= WINDOW_NS)
+				sample_burst(vm, t);
 			__sync_fetch_and_add(&vm->vtime, fair_charge(ns, vm->shares));
 			if (!n->contended)
 				clock_advance(n, vm->vtime);
@@ -262,8 +282,8 @@ static void set_slice(struct task_struct *p, u64 slice)
 	p->scx.slice = slice;
 }
 
-/* Moves a task of @dsq to this pCPU, one that ran here last if there is one. */
-__noinline int pull(u64 dsq, s32 cpu)
+/* Moves a task of @dsq to this pCPU: one that ran here last, or if there is none and it @may any. */
+__noinline int pull(u64 dsq, s32 cpu, int may)
 {
 	struct task_struct *p;
 	s32 first = 0;
@@ -276,7 +296,7 @@ __noinline int pull(u64 dsq, s32 cpu)
 		if (!first)
 			first = p->pid;
 	}
-	if (!first)
+	if (!first || !may)
 		return false;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (!may_run_on(p, cpu))
@@ -306,36 +326,36 @@ static bool pull_side(u32 side, u32 node, s32 cpu)
 {
 	if (side == HOST)
 		return pull_host(node);
-	return pull(vm_dsq(side, node), cpu);
+	return pull(vm_dsq(side, node), cpu, true);
 }
 
-/* Somebody who waits without a slot, in the order of virtual time. */
+/*
+ * Somebody who waits without a slot: of the two VMs with the least virtual time the first, but
+ * rather one that ran on this pCPU last.
+ */
 __noinline int backfill(u32 node, s32 cpu)
 {
 	struct node_state *n = node_of(node);
-	u32 vm_id, returned = 0;
+	u32 first, second;
 	struct vm *vm;
 	bool found = false;
-	int i;
 
 	if (!n)
 		return false;
-	bpf_for(i, 0, 2) {
-		vm_id = queue_next(node, WAITING);
-		vm = vm_of(vm_id);
-		if (!vm || n->host_vtime <= vm->vtime)
-			found = n->host.waiting && pull_host(node);
-		if (!found && vm)
-			found = pull(vm_dsq(vm_id, node), cpu);
-		if (returned)
-			queue_return(node, WAITING, returned);
-		returned = vm_id;
-		if (found || !vm)
-			break;
-	}
-	if (returned)
-		queue_return(node, WAITING, returned);
-	return found || pull_host(node);
+	first = queue_next(node, WAITING);
+	vm = vm_of(first);
+	if (!vm)
+		return pull_host(node);
+	second = queue_next(node, WAITING);
+	queue_return(node, WAITING, first);
+	if (second)
+		queue_return(node, WAITING, second);
+	if (n->host.waiting && n->host_vtime <= vm->vtime)
+		found = pull_host(node);
+	return found || pull(vm_dsq(first, node), cpu, false) ||
+	       (second && pull(vm_dsq(second, node), cpu, false)) ||
+	       pull(vm_dsq(first, node), cpu, true) ||
+	       (second && pull(vm_dsq(second, node), cpu, true)) || pull_host(node);
 }
 
 __noinline int steal(u32 node, s32 cpu)
@@ -542,6 +562,13 @@ static bool has_credit(struct thread *t, struct node_state *n)
 	return vm->vtime < n->clock;
 }
 
+static bool is_sleepy(const struct thread *t)
+{
+	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+
+	return vm && vm->sleepy;
+}
+
 static void insert_here(struct task_struct *p, u64 enq_flags)
 {
 	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, enq_flags);
@@ -567,7 +594,7 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 	if (!t || !n)
 		return prev_cpu;
 	recognise(p, t);
-	cpu = take_slot(p, prev_cpu, pc->node, side_of(t));
+	cpu = is_sleepy(t) ? -1 : take_slot(p, prev_cpu, pc->node, side_of(t));
 	if (cpu >= 0) {
 		insert_here(p, SCX_ENQ_PREEMPT);
 		return cpu;
@@ -690,8 +717,13 @@ void BPF_PROG(kvmgang_quiescent, struct task_struct *p, u64 deq_flags)
 		return;
 	uncount_waiting(t);
 	uncount_runnable(t);
-	if (deq_flags & SCX_DEQ_SLEEP)
+	if (deq_flags & SCX_DEQ_SLEEP) {
+		struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+
 		t->slept = bpf_ktime_get_ns();
+		if (vm)
+			sample_burst(vm, t);
+	}
 }
 
 SEC("struct_ops/kvmgang_yield")

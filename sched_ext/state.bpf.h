@@ -31,6 +31,7 @@ struct thread {
 	u64 vtime;		/* virtual time; of a vCPU: progress, ns of run and sleep */
 	u64 started;		/* it is on a pCPU, charged up to here; 0: it is not */
 	u64 slept;		/* since when */
+	u64 burst;		/* ran for, since it woke up or the last sample of that */
 	bool runnable;		/* counted in entity::runnable */
 	bool queued;		/* counted in entity::waiting */
 	bool credit;		/* runs on credit: outside its VM's window, for a short time */
@@ -47,6 +48,8 @@ struct entity {
 
 struct vm {
 	u64 vtime;
+	u64 burst;		/* mean, see coordination.bpf.h */
+	u32 sleepy;
 	u32 shares;
 	u32 threads;
 	struct entity on[MAX_NODES];

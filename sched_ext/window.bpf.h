@@ -173,7 +173,8 @@ __noinline int elect_one(u32 node, u32 left, int first)
 		clock_advance(n, vm->vtime);
 	}
 	e = &vm->on[node];
-	return slots + gangs_add(gangs, vm_id, e, left, !first && !e->passed_over);
+	return slots + gangs_add(gangs, vm_id, e, left,
+				 !first && !vm->sleepy && !e->passed_over);
 }
 
 /* The next window of @node; only one pCPU at a time is here. */
