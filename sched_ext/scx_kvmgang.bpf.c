@@ -32,6 +32,9 @@ char _license[] SEC("license") = "GPL";
  */
 #define CREDIT_NS	500000ULL
 
+/* Members whose progress differs by less than this are alike. */
+#define CLOSE_NS	WINDOW_NS
+
 /* pCPUs that are looked at for a victim. */
 #define MAX_VICTIMS	64
 
@@ -72,21 +75,16 @@ static bool is_bound_kthread(const struct task_struct *p)
 	return p->flags & PF_KTHREAD && p->nr_cpus_allowed == 1;
 }
 
-static struct entity *entity_of(struct thread *t, struct vm **vm_p)
+/* What @t is counted in; *@vm is its VM if that gangs. */
+static struct entity *entity_of(const struct thread *t, struct vm **vm)
 {
 	struct node_state *n;
-	struct vm *vm;
 
-	*vm_p = NULL;
-	if (t->vm_id) {
-		vm = vm_of(t->vm_id);
-		if (!vm)
-			return NULL;
-		*vm_p = vm;
-		return &vm->on[t->node % MAX_NODES];
-	}
+	*vm = t->side != SOLO ? vm_of(t->side) : NULL;
+	if (*vm)
+		return &(*vm)->on[t->node % MAX_NODES];
 	n = node_of(t->node);
-	return n ? &n->host : NULL;
+	return n ? &n->solo : NULL;
 }
 
 /* From vCPU threads and back: what has been counted for @t is taken away. */
@@ -100,7 +98,7 @@ static void count_runnable(struct thread *t)
 	t->runnable = true;
 	__sync_fetch_and_add(&e->runnable, 1);
 	if (vm)
-		queue_add(t->node, RUNNABLE, t->vm_id);
+		queue_add(t->node, RUNNABLE, t->side);
 }
 
 static void uncount_runnable(struct thread *t)
@@ -125,7 +123,7 @@ static void count_waiting(struct thread *t, struct node_state *n)
 	__sync_fetch_and_add(&e->waiting, 1);
 	__sync_fetch_and_add(&n->waiting, 1);
 	if (vm)
-		queue_add(t->node, WAITING, t->vm_id);
+		queue_add(t->node, WAITING, t->side);
 }
 
 static void uncount_waiting(struct thread *t)
@@ -172,8 +170,6 @@ __noinline int thread_joins(struct thread *t __arg_nonnull, u32 vm_id)
 	}
 	if (vm->has_queue[t->node % MAX_NODES] != 2)
 		return 0;
-	uncount_runnable(t);
-	uncount_waiting(t);
 	t->vm_id = vm_id;
 	t->vtime = 0;
 	__sync_fetch_and_add(&vm->threads, 1);
@@ -212,6 +208,21 @@ static void recognise(struct task_struct *p, struct thread *t)
 		thread_joins(t, vm_id);
 }
 
+/* @t is on no queue: it is counted with its VM from now on, or with the solo tasks. */
+static void take_side(struct thread *t)
+{
+	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	u32 side = vm && !vm->solo && vm->threads > 1 ? t->vm_id : SOLO;
+	bool runnable = t->runnable;
+
+	if (side == t->side)
+		return;
+	uncount_runnable(t);
+	t->side = side;
+	if (runnable)
+		count_runnable(t);
+}
+
 static u32 host_weight(const struct task_struct *p)
 {
 	return p->scx.weight ?: 1;
@@ -228,10 +239,10 @@ static void sample_burst(struct vm *vm, struct thread *t)
 		return;
 	vm->burst = fair_mean(vm->burst, t->burst, 16 * WINDOW_NS);
 	t->burst = 0;
-	if (vm->burst < WINDOW_NS / 8)
-		vm->sleepy = 1;
-	else if (vm->burst > WINDOW_NS / 3)
-		vm->sleepy = 0;
+	if (vm->burst < WINDOW_NS / 3)
+		vm->solo = 1;
+	else if (vm->burst > 2 * WINDOW_NS / 3)
+		vm->solo = 0;
 }
 
 /* Charges @t up to @now. */
@@ -257,8 +268,10 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 				clock_advance(n, vm->vtime);
 		}
 	} else {
-		t->vtime += fair_charge(ns, host_weight(p));
-		__sync_fetch_and_add(&n->host_vtime, fair_charge(ns, host_weight(p)));
+		/* A host task is entitled to what one vCPU is, and not to what a VM is. */
+		t->vtime += fair_charge(ns * (n->width ?: 1), host_weight(p));
+		if (!n->contended)
+			clock_advance(n, t->vtime);
 	}
 }
 
@@ -282,31 +295,6 @@ static void set_slice(struct task_struct *p, u64 slice)
 	p->scx.slice = slice;
 }
 
-/* Moves a task of @dsq to this pCPU: one that ran here last, or if there is none and it @may any. */
-__noinline int pull(u64 dsq, s32 cpu, int may)
-{
-	struct task_struct *p;
-	s32 first = 0;
-
-	bpf_for_each(scx_dsq, p, dsq, 0) {
-		if (!may_run_on(p, cpu))
-			continue;
-		if (scx_bpf_task_cpu(p) == cpu && scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL, 0))
-			return true;
-		if (!first)
-			first = p->pid;
-	}
-	if (!first || !may)
-		return false;
-	bpf_for_each(scx_dsq, p, dsq, 0) {
-		if (!may_run_on(p, cpu))
-			continue;
-		if (scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL, 0))
-			return true;
-	}
-	return false;
-}
-
 __noinline int pull_tid(u64 dsq, s32 cpu, s32 tid)
 {
 	struct task_struct *p;
@@ -317,45 +305,58 @@ __noinline int pull_tid(u64 dsq, s32 cpu, s32 tid)
 	return false;
 }
 
-static bool pull_host(u32 node)
+/*
+ * Moves a member of a VM to this pCPU: the one that has come least far, but of those that are close
+ * to it rather one that ran here last.
+ */
+__noinline int pull(u64 dsq, s32 cpu)
 {
-	return scx_bpf_dsq_move_to_local(host_dsq(node));
+	struct task_struct *p;
+	s32 best = 0;
+	u64 least = 0;
+
+	bpf_for_each(scx_dsq, p, dsq, 0) {
+		if (best && p->scx.dsq_vtime > least + CLOSE_NS)
+			break;
+		if (!may_run_on(p, cpu))
+			continue;
+		if (scx_bpf_task_cpu(p) == cpu)
+			return scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL, 0);
+		if (!best) {
+			best = p->pid;
+			least = p->scx.dsq_vtime;
+		}
+	}
+	return best ? pull_tid(dsq, cpu, best) : false;
+}
+
+static bool pull_solo(u32 node)
+{
+	return scx_bpf_dsq_move_to_local(solo_dsq(node));
 }
 
 static bool pull_side(u32 side, u32 node, s32 cpu)
 {
-	if (side == HOST)
-		return pull_host(node);
-	return pull(vm_dsq(side, node), cpu, true);
+	if (side == SOLO)
+		return pull_solo(node);
+	return pull(vm_dsq(side, node), cpu);
 }
 
-/*
- * Somebody who waits without a slot: of the two VMs with the least virtual time the first, but
- * rather one that ran on this pCPU last.
- */
+/* Somebody who waits without a slot: a solo task, or a member of the VM that is most entitled. */
 __noinline int backfill(u32 node, s32 cpu)
 {
 	struct node_state *n = node_of(node);
-	u32 first, second;
-	struct vm *vm;
-	bool found = false;
+	u32 vm_id;
 
 	if (!n)
 		return false;
-	first = queue_next(node, WAITING);
-	vm = vm_of(first);
-	if (!vm)
-		return pull_host(node);
-	second = queue_next(node, WAITING);
-	queue_return(node, WAITING, first);
-	if (second)
-		queue_return(node, WAITING, second);
-	if (n->host.waiting && n->host_vtime <= vm->vtime)
-		found = pull_host(node);
-	return found || pull(vm_dsq(first, node), cpu, false) ||
-	       (second && pull(vm_dsq(second, node), cpu, false)) ||
-	       pull(vm_dsq(first, node), cpu, true) ||
-	       (second && pull(vm_dsq(second, node), cpu, true)) || pull_host(node);
+	if (n->solo.waiting && pull_solo(node))
+		return true;
+	vm_id = queue_next(node, WAITING);
+	if (!vm_id)
+		return pull_solo(node);
+	queue_return(node, WAITING, vm_id);
+	return pull(vm_dsq(vm_id, node), cpu);
 }
 
 __noinline int steal(u32 node, s32 cpu)
@@ -372,11 +373,6 @@ __noinline int steal(u32 node, s32 cpu)
 			return true;
 	}
 	return false;
-}
-
-static u32 side_of(const struct thread *t)
-{
-	return t->vm_id ?: HOST;
 }
 
 /* Fills a slot of the window that nobody has taken. Returns whose, 0: there is none. */
@@ -404,10 +400,9 @@ __noinline u32 slot_fill(u32 node, s32 cpu)
 static void keep(struct pcpu_state *pc, struct node_state *n, struct task_struct *prev, struct thread *t, u64 now)
 {
 	__sync_fetch_and_add(&nr_keeps, 1);
-	if (!t->vm_id) {
+	if (!t->vm_id)
 		recognise(prev, t);
-		count_runnable(t);
-	}
+	take_side(t);
 	set_slice(prev, SLICE_NS);
 	pace(pc, n, t, now);
 }
@@ -429,14 +424,14 @@ void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 			charge(prev, t, now);
 			if (t->credit && now >= pc->credit_until)
 				t->credit = false;
-			side = side_of(t);
+			side = t->side;
 		}
 	}
-	if (pc->next && t && t->vm_id) {
+	if (pc->next && t && t->side != SOLO) {
 		s32 next = pc->next;
 
 		pc->next = 0;
-		if (pull_tid(vm_dsq(t->vm_id, t->node), cpu, next))
+		if (pull_tid(vm_dsq(t->side, t->node), cpu, next))
 			return;
 	}
 	if (!n->contended) {
@@ -547,26 +542,19 @@ static bool take_on_credit(s32 cpu, u64 now)
 	return __sync_val_compare_and_swap(&pc->credit_until, old, now + CREDIT_NS) == old;
 }
 
-static bool has_credit(struct thread *t, struct node_state *n)
-{
-	struct vm *vm;
-
-	if (!t->vm_id) {
-		t->vtime = fair_floor(t->vtime, n->host_vtime, LAG_NS);
-		return t->vtime <= n->host_vtime;
-	}
-	vm = vm_of(t->vm_id);
-	if (!vm)
-		return false;
-	vm->vtime = fair_floor(vm->vtime, n->clock, LAG_NS);
-	return vm->vtime < n->clock;
-}
-
-static bool is_sleepy(const struct thread *t)
+/* Where @t stands in virtual time, brought near to the clock if it was away. */
+static u64 standing(struct thread *t, struct node_state *n)
 {
 	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	u64 *vtime = vm ? &vm->vtime : &t->vtime;
 
-	return vm && vm->sleepy;
+	*vtime = fair_floor(*vtime, n->clock, LAG_NS);
+	return *vtime;
+}
+
+static bool has_credit(struct thread *t, struct node_state *n)
+{
+	return standing(t, n) + LAG_NS / 2 < n->clock;
 }
 
 static void insert_here(struct task_struct *p, u64 enq_flags)
@@ -594,7 +582,8 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 	if (!t || !n)
 		return prev_cpu;
 	recognise(p, t);
-	cpu = is_sleepy(t) ? -1 : take_slot(p, prev_cpu, pc->node, side_of(t));
+	take_side(t);
+	cpu = take_slot(p, prev_cpu, pc->node, t->side);
 	if (cpu >= 0) {
 		insert_here(p, SCX_ENQ_PREEMPT);
 		return cpu;
@@ -619,7 +608,7 @@ void BPF_PROG(kvmgang_enqueue, struct task_struct *p, u64 enq_flags)
 		return;
 	}
 	recognise(p, t);
-	count_runnable(t);
+	take_side(t);
 	n = node_of(t->node);
 	if (!n) {
 		insert_here(p, enq_flags);
@@ -633,10 +622,10 @@ void BPF_PROG(kvmgang_enqueue, struct task_struct *p, u64 enq_flags)
 		}
 	}
 	count_waiting(t, n);
-	if (t->vm_id)
-		scx_bpf_dsq_insert_vtime(p, vm_dsq(t->vm_id, t->node), SLICE_NS, t->vtime, enq_flags);
+	if (t->side == SOLO)
+		scx_bpf_dsq_insert_vtime(p, solo_dsq(t->node), SLICE_NS, standing(t, n), enq_flags);
 	else
-		scx_bpf_dsq_insert_vtime(p, host_dsq(t->node), SLICE_NS, t->vtime, enq_flags);
+		scx_bpf_dsq_insert_vtime(p, vm_dsq(t->side, t->node), SLICE_NS, t->vtime, enq_flags);
 	cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
 	if (cpu >= 0)
 		kvmgang_resched_cpu(cpu);
@@ -687,7 +676,9 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 		return;
 	uncount_waiting(t);
 	t->started = now;
-	pc->vm_id = side_of(t);
+	if (t->side == SOLO)
+		n->solo_vtime = standing(t, n);
+	pc->vm_id = t->side;
 	pc->next = 0;
 	pace(pc, n, t, now);
 }
@@ -737,7 +728,7 @@ bool BPF_PROG(kvmgang_yield, struct task_struct *from, struct task_struct *to)
 	f = thread_of(from);
 	t = thread_of(to);
 	__sync_fetch_and_add(&nr_yields, 1);
-	if (!f || !t || !f->vm_id || f->vm_id != t->vm_id || f->node != t->node || !t->queued)
+	if (!f || !t || f->side == SOLO || f->side != t->side || f->node != t->node || !t->queued)
 		return false;
 	pc->next = to->pid;
 	__sync_fetch_and_add(&nr_yields_honoured, 1);
@@ -747,7 +738,12 @@ bool BPF_PROG(kvmgang_yield, struct task_struct *from, struct task_struct *to)
 SEC("struct_ops.s/kvmgang_init_task")
 s32 BPF_PROG(kvmgang_init_task, struct task_struct *p, struct scx_init_task_args *args)
 {
-	return bpf_task_storage_get(&threads, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE) ? 0 : -ENOMEM;
+	struct thread *t = bpf_task_storage_get(&threads, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (!t)
+		return -ENOMEM;
+	t->side = SOLO;
+	return 0;
 }
 
 SEC("struct_ops/kvmgang_exit_task")
@@ -807,7 +803,7 @@ s32 BPF_PROG(kvmgang_init)
 		struct node_state *n = node_of(node);
 
 		if (n && n->nr_cpus) {
-			err = scx_bpf_create_dsq(host_dsq(node), node);
+			err = scx_bpf_create_dsq(solo_dsq(node), node);
 			if (err)
 				return err;
 		}

@@ -21,13 +21,17 @@
 /* VMs that can have a part of one window on one node. */
 #define MAX_GANGS	128
 
-/* In the place of a VM's id: the host's own tasks, as if they were one more VM. */
-#define HOST		0xffffffffU
+/*
+ * In the place of a VM's id: the tasks that are scheduled each on its own, as if they were one more
+ * VM. They are the host's own and the vCPUs of VMs that do not gang.
+ */
+#define SOLO		0xffffffffU
 
 /* A task's, from its fork to its exit. */
 struct thread {
 	u32 vm_id;		/* 0: serves no vCPU */
 	u32 node;		/* on whose queues it waits */
+	u32 side;		/* it is counted with: its VM, or SOLO */
 	u64 vtime;		/* virtual time; of a vCPU: progress, ns of run and sleep */
 	u64 started;		/* it is on a pCPU, charged up to here; 0: it is not */
 	u64 slept;		/* since when */
@@ -37,7 +41,7 @@ struct thread {
 	bool credit;		/* runs on credit: outside its VM's window, for a short time */
 };
 
-/* Whoever takes part in windows: a VM on a node, or the host's tasks on a node. */
+/* Whoever takes part in windows: a ganged VM, or the solo tasks, on a node. */
 struct entity {
 	u32 runnable;		/* tasks that run or want to */
 	u32 waiting;		/* of these, on a queue */
@@ -48,8 +52,8 @@ struct entity {
 
 struct vm {
 	u64 vtime;
-	u64 burst;		/* mean, see coordination.bpf.h */
-	u32 sleepy;
+	u64 burst;		/* mean, see sample_burst() */
+	u32 solo;		/* does not gang */
 	u32 shares;
 	u32 threads;
 	struct entity on[MAX_NODES];
@@ -74,21 +78,23 @@ struct node_state {
 	u64 window_end;
 	u64 clock;		/* virtual */
 	u64 waiting;		/* tasks on the node's queues */
-	u64 host_vtime;
-	u32 host_elected;	/* in the election that is going on */
-	struct entity host;
+	u64 solo_vtime;		/* of the solo task that was served last */
+	u32 solo_elected;	/* in the election that is going on, as are these two: */
+	u32 elected, members;	/* VMs so far, and their slots */
+	u32 width;		/* mean number of runnable members of the ganged VMs */
+	struct entity solo;
 	struct gangs gangs[2];
 	u32 nr_cpus;
 	u16 cpu[MAX_CPUS];
 };
 
 struct pcpu_state {
-	u64 claim;		/* window << 32 | VM that the pCPU is for, or HOST; else backfill */
+	u64 claim;		/* window << 32 | VM that the pCPU is for, or SOLO; else backfill */
 	u64 credit_until;	/* nobody else may come on credit before */
 	u64 resched_at;		/* what the timer was told; this pCPU's own */
 	u32 node;
 	s32 next;		/* tid of the one to run next, by directed yield */
-	u32 vm_id;		/* of the vCPU that runs, HOST, or 0 when idle: a hint */
+	u32 vm_id;		/* whose task runs, SOLO, or 0 when idle: a hint */
 };
 
 /* A heap of VMs on a node, ordered by virtual time, and the lock that it needs. */
@@ -156,8 +162,8 @@ static struct pcpu_state *pcpu_of(s32 cpu)
 	return bpf_map_lookup_elem(&pcpus, &id);
 }
 
-/* Where host tasks of a node wait, by virtual time. */
-static u64 host_dsq(u32 node)
+/* Where solo tasks of a node wait, by virtual time. */
+static u64 solo_dsq(u32 node)
 {
 	return node;
 }

@@ -7,7 +7,7 @@
  * what there is; later ones must fit whole. Then every pCPU claims a slot for itself. What is not
  * claimed is for backfill.
  *
- * The host's tasks on the node take part as one more VM.
+ * The solo tasks of the node take part as if they were one more VM.
  */
 #ifndef KVMGANG_WINDOW_BPF_H
 #define KVMGANG_WINDOW_BPF_H
@@ -146,12 +146,22 @@ static u32 gangs_add(struct gangs *gangs, u32 vm_id, struct entity *e, u32 left,
 	return slots;
 }
 
+/* The least virtual time of the solo tasks that wait; 0: none does. */
+__noinline u64 solo_head(u32 node)
+{
+	struct task_struct *p = scx_bpf_dsq_peek(solo_dsq(node));
+
+	if (!p)
+		return 0;
+	return p->scx.dsq_vtime;
+}
+
 /* The next candidate of an election on @node; the slots that it got, or -1: there is none. */
 __noinline int elect_one(u32 node, u32 left, int first)
 {
 	struct node_state *n = node_of(node);
 	struct gangs *gangs;
-	u32 vm_id, slots = 0;
+	u32 vm_id, members, slots = 0;
 	struct entity *e;
 	struct vm *vm;
 
@@ -163,18 +173,20 @@ __noinline int elect_one(u32 node, u32 left, int first)
 	if (!vm)
 		return -1;
 	vm->vtime = fair_floor(vm->vtime, n->clock, LAG_NS);
-	if (!n->host_elected && n->host.runnable && n->host_vtime <= vm->vtime) {
-		n->host_elected = 1;
+	e = &vm->on[node];
+	if (!n->solo_elected && n->solo.runnable && n->solo_vtime <= vm->vtime) {
+		n->solo_elected = 1;
 		if (first)
-			clock_advance(n, n->host_vtime);
-		slots = gangs_add(gangs, HOST, &n->host, left, false);
+			clock_advance(n, n->solo_vtime);
+		slots = gangs_add(gangs, SOLO, &n->solo, left, false);
 		left -= slots;
 	} else if (first) {
 		clock_advance(n, vm->vtime);
 	}
-	e = &vm->on[node];
-	return slots + gangs_add(gangs, vm_id, e, left,
-				 !first && !vm->sleepy && !e->passed_over);
+	members = gangs_add(gangs, vm_id, e, left, !first && !e->passed_over);
+	n->elected += members > 0;
+	n->members += members;
+	return slots + members;
 }
 
 /* The next window of @node; only one pCPU at a time is here. */
@@ -190,8 +202,10 @@ __noinline int elect(u32 node, u64 now)
 	gangs = &n->gangs[(n->window + 1) % 2];
 	gangs->nr = 0;
 	left = n->nr_cpus;
-	n->host_elected = 0;
-	n->host_vtime = fair_floor(n->host_vtime, n->clock, LAG_NS);
+	n->solo_elected = 0;
+	n->elected = 0;
+	n->members = 0;
+	n->solo_vtime = fair_floor(solo_head(node) ?: n->solo_vtime, n->clock, LAG_NS);
 	bpf_for(i, 0, MAX_GANGS - 1) {
 		int slots;
 
@@ -203,13 +217,17 @@ __noinline int elect(u32 node, u64 now)
 		misfits += !slots;
 		left -= slots;
 	}
-	if (!n->host_elected && left)
-		gangs_add(gangs, HOST, &n->host, left, false);
+	if (!n->solo_elected && left && n->solo.runnable) {
+		if (!gangs->nr)
+			clock_advance(n, n->solo_vtime);
+		gangs_add(gangs, SOLO, &n->solo, left, false);
+	}
 	bpf_for(i, 0, MAX_GANGS) {
 		if (i >= gangs->nr || i >= MAX_GANGS)
 			break;
 		queue_return(node, RUNNABLE, gangs->gang[i].vm_id);
 	}
+	n->width = n->elected ? (n->members + n->elected - 1) / n->elected : 1;
 	n->contended = n->waiting > 0;
 	n->window_end = n->contended ? fair_window_end(now, WINDOW_NS) : 0;
 	__sync_fetch_and_add(&n->window, 1);
@@ -247,7 +265,7 @@ static u64 claim_of(u64 window, u32 vm_id)
 	return window << 32 | vm_id;
 }
 
-/* The VM that @pc is for in the present window, HOST, or 0. */
+/* The VM that @pc is for in the present window, SOLO, or 0. */
 static u32 claimant(const struct pcpu_state *pc, const struct node_state *n)
 {
 	u64 claim = pc->claim;
