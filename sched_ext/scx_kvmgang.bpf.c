@@ -15,6 +15,7 @@ int kvmgang_release(s32 tid) __ksym;
 int kvmgang_resched_cpu(s32 cpu) __ksym;
 void kvmgang_resched_at(u64 at) __ksym;
 
+#include "report.bpf.h"
 #include "state.bpf.h"
 #include "window.bpf.h"
 
@@ -52,9 +53,7 @@ struct {
 	__type(value, struct work);
 } works SEC(".maps");
 
-int exit_kind;
-char exit_message[256];
-__u64 nr_windows, nr_members, nr_backfills, nr_credits, nr_yields, nr_yields_honoured, nr_keeps, nr_misses, nr_wq;
+__u64 nr_keeps, nr_misses, nr_wq;
 int nr_wq_start = 77, nr_create = 77;
 
 static bool runs(const struct task_struct *p)
@@ -451,13 +450,14 @@ void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 	}
 	if (side && gang_enter(pc->node, side)) {
 		pc->claim = claim_of(n->window, side);
+		event(pc->node, EVENT_MEMBER);
 		keep(pc, n, prev, t, now);
 		return;
 	}
 	owner = slot_fill(pc->node, cpu);
 	if (owner) {
 		pc->claim = claim_of(n->window, owner);
-		__sync_fetch_and_add(&nr_members, 1);
+		event(pc->node, EVENT_MEMBER);
 		return;
 	}
 	/* Backfill: who runs already goes on until the window ends. */
@@ -467,7 +467,7 @@ void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 	}
 	pc->claim = claim_of(n->window, 0);
 	if (backfill(pc->node, cpu)) {
-		__sync_fetch_and_add(&nr_backfills, 1);
+		event(pc->node, EVENT_BACKFILL);
 		return;
 	}
 	if (t) {
@@ -557,6 +557,8 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 	struct node_state *n;
 	s32 cpu;
 
+	if (fault_strikes(p))
+		return prev_cpu;
 	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
 	if (is_idle) {
 		insert_here(p, 0);
@@ -569,11 +571,12 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 	recognise(p, t);
 	cpu = take_slot(p, prev_cpu, pc->node, side_of(t));
 	if (cpu >= 0) {
+		event(pc->node, EVENT_MEMBER);
 		insert_here(p, SCX_ENQ_PREEMPT);
 		return cpu;
 	}
 	if (has_credit(t, n) && take_on_credit(prev_cpu, now)) {
-		__sync_fetch_and_add(&nr_credits, 1);
+		event(pc->node, EVENT_CREDIT);
 		t->credit = true;
 		insert_here(p, SCX_ENQ_PREEMPT);
 	}
@@ -587,6 +590,8 @@ void BPF_PROG(kvmgang_enqueue, struct task_struct *p, u64 enq_flags)
 	struct node_state *n;
 	s32 cpu;
 
+	if (fault_strikes(p))
+		return;
 	if (is_bound_kthread(p) || !t) {
 		insert_here(p, enq_flags & SCX_ENQ_WAKEUP ? enq_flags | SCX_ENQ_PREEMPT : enq_flags);
 		return;
@@ -600,6 +605,7 @@ void BPF_PROG(kvmgang_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	if (!t->vm_id && p->nr_cpus_allowed == 1 && enq_flags & SCX_ENQ_WAKEUP) {
 		if (has_credit(t, n) && take_on_credit(scx_bpf_task_cpu(p), bpf_ktime_get_ns())) {
+			event(t->node, EVENT_CREDIT);
 			t->credit = true;
 			insert_here(p, enq_flags | SCX_ENQ_PREEMPT);
 			return;
@@ -704,11 +710,11 @@ bool BPF_PROG(kvmgang_yield, struct task_struct *from, struct task_struct *to)
 		return false;
 	f = thread_of(from);
 	t = thread_of(to);
-	__sync_fetch_and_add(&nr_yields, 1);
+	event(pc->node, EVENT_YIELD);
 	if (!f || !t || !f->vm_id || f->vm_id != t->vm_id || f->node != t->node || !t->queued)
 		return false;
 	pc->next = to->pid;
-	__sync_fetch_and_add(&nr_yields_honoured, 1);
+	event(pc->node, EVENT_YIELD_HONOURED);
 	return true;
 }
 
@@ -768,7 +774,7 @@ s32 BPF_PROG(kvmgang_init)
 	u32 zero = 0, node;
 	s32 err;
 
-	err = learn_cpus();
+	err = check_kfunc_abi() ?: learn_cpus();
 	if (err)
 		return err;
 	bpf_for(node, 0, MAX_NODES) {
@@ -790,8 +796,7 @@ s32 BPF_PROG(kvmgang_init)
 SEC("struct_ops/kvmgang_exit")
 void BPF_PROG(kvmgang_exit, struct scx_exit_info *info)
 {
-	bpf_probe_read_kernel_str(exit_message, sizeof(exit_message), info->msg);
-	exit_kind = info->kind;
+	report_exit(info);
 }
 
 SEC(".struct_ops.link")
@@ -809,5 +814,5 @@ struct sched_ext_ops kvmgang_ops = {
 	.exit_task	= (void *)kvmgang_exit_task,
 	.init		= (void *)kvmgang_init,
 	.exit		= (void *)kvmgang_exit,
-	.name		= "kvmgang",
+	.name		= SCHED_NAME,
 };

@@ -13,8 +13,8 @@
 
 #include "fair.h"
 #include "heap.h"
+#include "interface.h"
 
-#define MAX_NODES	16
 #define MAX_CPUS	1024
 #define MAX_VMS		(HEAP_SIZE - 1)
 

@@ -12,6 +12,7 @@
 #ifndef KVMGANG_WINDOW_BPF_H
 #define KVMGANG_WINDOW_BPF_H
 
+#include "report.bpf.h"
 #include "state.bpf.h"
 
 /*
@@ -209,6 +210,7 @@ __noinline int elect(u32 node, u64 now)
 			break;
 		queue_return(node, RUNNABLE, gangs->gang[i].vm_id);
 	}
+	event(node, EVENT_WINDOW);
 	n->contended = n->waiting > 0;
 	n->window_end = n->contended ? fair_window_end(now, WINDOW_NS) : 0;
 	__sync_fetch_and_add(&n->window, 1);
