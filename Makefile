@@ -95,9 +95,10 @@ $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 $(BUILD)/userspace/run.o: $(BUILD)/sched_ext/scx_kvmgang.skel.h
 $(BUILD)/userspace/run.o: all_cflags += -I$(BUILD)/sched_ext
 
-$(BUILD)/selftests/test_hold.o: $(BUILD)/selftests/hold.skel.h
-$(BUILD)/selftests/test_hold.o: all_cflags += -I$(BUILD)/selftests
-$(BUILD)/selftests/test_hold: LDLIBS += -lbpf
+hold_users := $(BUILD)/selftests/test_hold $(BUILD)/selftests/test_run
+$(hold_users:=.o): $(BUILD)/selftests/hold.skel.h
+$(hold_users:=.o): all_cflags += -I$(BUILD)/selftests
+$(hold_users): LDLIBS += -lbpf
 
 benches := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 

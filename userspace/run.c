@@ -196,9 +196,11 @@ static enum news check_rivals(struct run *run)
 		scheduler_read(&scheduler);
 		if (!strcmp(scheduler.state, "disabled"))
 			return NEWS_NONE;
+		if (!strcmp(scheduler.state, "enabling"))
+			errx(STATUS_FAILED, "scheduler: another one is just being attached");
 		if (strcmp(scheduler.state, "disabling") != 0)
 			errx(STATUS_FAILED, "scheduler: '%s' is attached, and only one can be",
-			     *scheduler.name ? scheduler.name : "another one");
+			     scheduler.name);
 		if (wait_for_news(run, DETACH_POLL_MS) == NEWS_STOP)
 			return NEWS_STOP;
 	}
@@ -344,6 +346,8 @@ static void hold(struct run *run, bool once)
 			break;
 	}
 	notify("STOPPING=1\nSTATUS=detaching the scheduler");
+	if (run->link)
+		puts("kvmgang: detaching the scheduler");
 	detach(run);
 }
 
@@ -393,7 +397,6 @@ int command_run(const struct options *options)
 	run.watchdog_ms = notify_watchdog_ms();
 	run.signals = open_signals();
 	hold(&run, options->once);
-	puts("kvmgang: scheduler detached");
 	close(run.signals);
 	return STATUS_OK;
 }
