@@ -33,6 +33,14 @@ char _license[] SEC("license") = "GPL";
  */
 #define CREDIT_NS	500000ULL
 
+/*
+ * When to ask again if the window is over and nobody has elected the next one. While the scheduler
+ * is being detached nobody ever does: dispatch() is not called any more but running() is, for each
+ * task that the kernel rotates. So this has to leave a task the time to get something done: after
+ * 1 us the next interrupt came before the first instruction, and detaching never ended.
+ */
+#define LATE_NS		100000ULL
+
 /* pCPUs that are looked at for a victim. */
 #define MAX_VICTIMS	64
 
@@ -247,7 +255,7 @@ static void pace(struct pcpu_state *pc, struct node_state *n, struct thread *t, 
 	u64 at = n->contended ? n->window_end : 0;
 
 	if (n->contended && at <= now)
-		at = now + 1000;
+		at = now + LATE_NS;
 	if (t->credit && (!at || now + CREDIT_NS < at))
 		at = now + CREDIT_NS;
 	if (at == pc->resched_at)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Contract 5, the scheduler's part: it comes and goes under running guests, by order or by mishap,
- * and whatever ends it, every guest goes on, the module's accounting is exact, the command says why,
- * and the next scheduler attaches at once.
+ * and whatever ends it, every guest goes on, the module's accounting is exact, the command says
+ * why, and the next scheduler attaches at once.
  *
  * The command is run as a service would be, with a socket for sd_notify(3). Mishaps are real: the
  * scheduler is built to fail for a thread of a certain name if KVMGANG_FAULT asks for that. What is
@@ -30,7 +30,7 @@
 #include "vmm.h"
 #include "witness.h"
 
-/* The verifier takes ten seconds of an emulated CPU for one attachment, and a test attaches up to 4. */
+/* To attach takes an emulated CPU some seconds, and a test attaches up to four times. */
 #define TIMEOUT_S	300
 
 /* Of the command's watchdog: long against its way to the socket, short against the test. */
@@ -61,8 +61,8 @@ static bool scheduler_is(const char *state)
 }
 
 /*
- * All on the second CPU, so that attaching has the first one: two vCPUs that want all of it, and two
- * that wake up every 2 ms.
+ * All on the second CPU, so that attaching has the first one: two vCPUs that want all of it, and
+ * two that wake up every 2 ms.
  */
 static void guests_start(struct guests *guests)
 {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * kvmgang: shows where the time of every vCPU on this host goes, and schedules them. This file is the
- * table of commands and the options that they share; each command is a file of its own. It does not touch the device:
- * a mistake on the command line is reported whether or not the module is loaded.
+ * kvmgang: shows where the time of every vCPU on this host goes, and schedules them. This file is
+ * the table of commands and the options that they share; each command is a file of its own. It does
+ * not touch the device: a mistake on the command line is reported whether or not the module is
+ * loaded.
  */
 #include <err.h>
 #include <errno.h>
@@ -24,7 +25,7 @@
 struct command {
 	const char *name;
 	int (*fn)(const struct options *options);
-	const char *takes;	/* of the options by their letters below, and "V" if it needs a VM */
+	const char *takes;	/* the options' letters below, and "V" if it needs a VM */
 	const char *usage;
 };
 

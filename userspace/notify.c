@@ -36,7 +36,7 @@ void notify(const char *format, ...)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
-	/* Who does not get it will act as if nothing had been said; there is nobody else to tell. */
+	/* Who does not get it acts as if nothing had been said; there is nobody else to tell. */
 	sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&to,
 	       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
 	close(fd);
@@ -63,7 +63,7 @@ int notify_watchdog_ms(void)
 
 	if (usec < 0 || (pid > 0 && pid != getpid()))
 		return -1;
-	/* Half of the time after which we are taken for dead, as sd_watchdog_enabled(3) wants it. */
+	/* Half of the time after which we count as dead, as sd_watchdog_enabled(3) wants it. */
 	ms = usec / 2 / 1000;
 	return ms < 1 ? 1 : ms > 3600000 ? 3600000 : (int)ms;
 }

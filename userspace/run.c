@@ -66,7 +66,7 @@ struct run {
 	struct ring_buffer *exits;
 	bool left;
 	struct sched_exit exit;		/* if it has @left */
-	long long faults_ms[MAX_FAULTS];	/* when the last ones were; 0: not yet */
+	long long faults_ms[MAX_FAULTS]; /* when the last ones were; 0: not yet */
 };
 
 static bool verbose;
@@ -104,7 +104,7 @@ static long long now_ms(void)
 	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-/* The kernel wants CAP_BPF and CAP_PERFMON, and this one for the module's BTF, which covers them. */
+/* The kernel wants CAP_BPF and CAP_PERFMON, and for the module's BTF this one; it covers them. */
 static void check_privilege(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -122,7 +122,8 @@ static void check_kernel(void)
 
 	scheduler_read(&scheduler);
 	if (!*scheduler.state)
-		errx(STATUS_FAILED, "scheduler: this kernel has no sched_ext (CONFIG_SCHED_CLASS_EXT)");
+		errx(STATUS_FAILED,
+		     "scheduler: this kernel has no sched_ext (CONFIG_SCHED_CLASS_EXT)");
 }
 
 static void check_module(void)
@@ -219,7 +220,8 @@ static void load(struct run *run)
 		run->scheduler->struct_ops.kvmgang_ops->timeout_ms = STALL_TIMEOUT_MS;
 	if (scx_kvmgang__load(run->scheduler))
 		load_failed(errno);
-	run->exits = ring_buffer__new(bpf_map__fd(run->scheduler->maps.exits), take_exit, run, NULL);
+	run->exits = ring_buffer__new(bpf_map__fd(run->scheduler->maps.exits), take_exit, run,
+				      NULL);
 	if (!run->exits)
 		load_failed(errno);
 }
@@ -284,7 +286,8 @@ static int delay_after_fault(struct run *run)
 		recent += run->faults_ms[i] && now - run->faults_ms[i] < FORGET_FAULTS_MS;
 	if (recent == MAX_FAULTS)
 		return -1;
-	memmove(&run->faults_ms[1], &run->faults_ms[0], sizeof(run->faults_ms[0]) * (MAX_FAULTS - 1));
+	memmove(&run->faults_ms[1], &run->faults_ms[0],
+		sizeof(run->faults_ms[0]) * (MAX_FAULTS - 1));
 	run->faults_ms[0] = now;
 	return FIRST_DELAY_MS << recent;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * kvmgang status: the module, its limits, who schedules, and if it is ours, what it did. It looks at
- * no VM, so it is quick and needs no interval. Which tasks a scheduler takes is not asked: a sched_ext scheduler in partial
- * mode is shown like any other.
+ * kvmgang status: the module, its limits, who schedules, and if it is ours, what it did. It looks
+ * at no VM, so it is quick and needs no interval. Which tasks a scheduler takes is not asked: a
+ * sched_ext scheduler in partial mode is shown like any other.
  */
 #include <err.h>
 #include <stdio.h>

@@ -50,6 +50,21 @@ three_vms() {
 	vmm -m 1G --name db
 }
 
+# sched_ext STATE [SCHEDULER]: what the kernel says of it
+sched_ext() {
+	export FAKE_SCHED_EXT=$BATS_TEST_TMPDIR/sched_ext
+	mkdir -p "$FAKE_SCHED_EXT/root"
+	echo "$1" >"$FAKE_SCHED_EXT/state"
+	[ -z "${2-}" ] || echo "$2" >"$FAKE_SCHED_EXT/root/ops"
+}
+
+# refuses MESSAGE: run does nothing, and says why in one line
+refuses() {
+	fake run
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: $1" ]
+}
+
 @test "list: per vCPU averages, a vCPU and a VM that are new, a VM that is gone" {
 	three_vms
 	fake list -i 0.1
@@ -192,14 +207,6 @@ three_vms() {
 	json .kernel "\"$(uname -r)\""
 }
 
-# sched_ext STATE [SCHEDULER]: what the kernel says of it
-sched_ext() {
-	export FAKE_SCHED_EXT=$BATS_TEST_TMPDIR/sched_ext
-	mkdir -p "$FAKE_SCHED_EXT/root"
-	echo "$1" >"$FAKE_SCHED_EXT/state"
-	[ -z "${2-}" ] || echo "$2" >"$FAKE_SCHED_EXT/root/ops"
-}
-
 @test "status: schedulers" {
 	sched_ext disabled
 	fake status --json
@@ -215,13 +222,6 @@ sched_ext() {
 	json .nodes null
 	fake status
 	[[ $output =~ "scheduler's age "+- ]]
-}
-
-# refuses MESSAGE: run does nothing, and says why in one line
-refuses() {
-	fake run
-	[ "$status" -eq 1 ]
-	[ "$output" = "kvmgang: $1" ]
 }
 
 @test "run: refused before anything happens" {
