@@ -4,6 +4,7 @@
 KVER ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KVER)/build
 PREFIX ?= /usr/local
+SYSTEMD_UNITS ?= $(PREFIX)/lib/systemd/system
 
 BUILD := $(CURDIR)/build
 
@@ -23,7 +24,7 @@ help:
 	@echo 'make check      all tests, in the lab, on each supported kernel; T=GROUP for one group'
 	@echo 'make demo       boots the lab host and shows the tool at work'
 	@echo 'make bench      the measurements that docs/ quotes, in the lab'
-	@echo 'make install    module, tool and manual pages of this host; DESTDIR, PREFIX'
+	@echo 'make install    module, tool, manual pages and systemd unit of this host; DESTDIR, PREFIX'
 	@echo 'make clean      removes build/ (the lab stays in the cache)'
 
 module: pahole
@@ -79,12 +80,14 @@ $(BUILD)/vmlinux.h:
 	bpftool btf dump file $(kernel_types) format c >$@.partial
 	mv $@.partial $@
 
-$(BUILD)/%.bpf.o: %.bpf.c $(BUILD)/vmlinux.h
+bpf_objects := $(BUILD)/selftests/hold.bpf.o $(BUILD)/sched_ext/scx_kvmgang.bpf.o
+
+# A static rule, as selftests/%.o would take hold.bpf.o for the host's compiler.
+$(bpf_objects): $(BUILD)/%.bpf.o: %.bpf.c $(BUILD)/vmlinux.h
 	@mkdir -p $(@D)
 	$(CLANG) --target=bpf -mcpu=v3 -MMD -MP -O2 -g -Wall -Werror -fms-extensions -Wno-microsoft-anon-tag \
-		-Wno-missing-declarations -I$(BUILD) -c -o $@ $<
+		-Wno-missing-declarations -I$(BUILD) -I$(CURDIR) -c -o $@ $<
 
-.SECONDARY: $(BUILD)/selftests/hold.bpf.o $(BUILD)/sched_ext/scx_kvmgang.bpf.o
 $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	bpftool gen skeleton $< name $(notdir $*) >$@.partial
 	mv $@.partial $@
@@ -92,9 +95,10 @@ $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 $(BUILD)/userspace/run.o: $(BUILD)/sched_ext/scx_kvmgang.skel.h
 $(BUILD)/userspace/run.o: all_cflags += -I$(BUILD)/sched_ext
 
-$(BUILD)/selftests/test_hold.o: $(BUILD)/selftests/hold.skel.h
-$(BUILD)/selftests/test_hold.o: all_cflags += -I$(BUILD)/selftests
-$(BUILD)/selftests/test_hold: LDLIBS += -lbpf
+hold_users := $(BUILD)/selftests/test_hold $(BUILD)/selftests/test_run
+$(hold_users:=.o): $(BUILD)/selftests/hold.skel.h
+$(hold_users:=.o): all_cflags += -I$(BUILD)/selftests
+$(hold_users): LDLIBS += -lbpf
 
 benches := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 
@@ -125,12 +129,18 @@ bench:
 	lab/lab build benches
 	bench/run.sh
 
-install: all
+$(BUILD)/kvmgang.service: userspace/kvmgang.service.in
+	@mkdir -p $(@D)
+	sed 's|@PREFIX@|$(PREFIX)|' $< >$@.partial
+	mv $@.partial $@
+
+install: all $(BUILD)/kvmgang.service
 	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(BUILD)/$(KVER) modules_install
 	install -D -m 755 $(BUILD)/kvmgang $(DESTDIR)$(PREFIX)/bin/kvmgang
 	for page in docs/man/*.8; do \
 		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man8/$${page##*/} || exit; \
 	done
+	install -D -m 644 $(BUILD)/kvmgang.service $(DESTDIR)$(SYSTEMD_UNITS)/kvmgang.service
 
 clean:
 	rm -rf $(BUILD)

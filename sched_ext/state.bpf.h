@@ -13,8 +13,8 @@
 
 #include "fair.h"
 #include "heap.h"
+#include "interface.h"
 
-#define MAX_NODES	16
 #define MAX_CPUS	1024
 #define MAX_VMS		(HEAP_SIZE - 1)
 
@@ -45,19 +45,21 @@ struct thread {
 struct entity {
 	u32 runnable;		/* tasks that run or want to */
 	u32 waiting;		/* of these, on a queue */
-	u32 in_runnable;	/* it is in the heap of the runnable ... */
+	u32 in_runnable;	/* the VM is in the rank of the runnable ... */
 	u32 in_waiting;		/* ... or of the waiting */
 	u32 passed_over;	/* at the last election, because it did not fit */
 };
 
+enum { NO_QUEUE, QUEUE_WANTED, HAS_QUEUE };
+
 struct vm {
-	u64 vtime;
-	u64 burst;		/* mean, see sample_burst() */
+	u64 vtime;		/* virtual time of all its vCPUs together */
+	u64 burst;		/* ns, mean length of its vCPUs' runs; see sample_burst() */
 	u32 solo;		/* does not gang */
-	u32 shares;
-	u32 threads;
+	u32 shares;		/* weight */
+	u32 threads;		/* its vCPUs' */
 	struct entity on[MAX_NODES];
-	u32 has_queue[MAX_NODES];
+	u32 queue[MAX_NODES];	/* NO_QUEUE, ... */
 };
 
 /* A part of a window: so many pCPUs for so many members of a VM. */
@@ -94,11 +96,10 @@ struct pcpu_state {
 	u64 resched_at;		/* what the timer was told; this pCPU's own */
 	u32 node;
 	s32 next;		/* tid of the one to run next, by directed yield */
-	u32 vm_id;		/* whose task runs, SOLO, or 0 when idle: a hint */
+	u32 side;		/* whose task runs, SOLO, or 0 when idle: a hint */
 };
 
-/* A heap of VMs on a node, ordered by virtual time, and the lock that it needs. */
-struct queue {
+struct rank {
 	struct bpf_spin_lock lock;
 	struct heap heap;
 };
@@ -131,14 +132,14 @@ struct {
 	__type(value, struct pcpu_state);
 } pcpus SEC(".maps");
 
-enum { RUNNABLE, WAITING, NR_QUEUES };
+enum { RUNNABLE, WAITING, NR_RANKS };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_NODES * NR_QUEUES);
+	__uint(max_entries, MAX_NODES * NR_RANKS);
 	__type(key, u32);
-	__type(value, struct queue);
-} queues SEC(".maps");
+	__type(value, struct rank);
+} ranks SEC(".maps");
 
 static struct thread *thread_of(struct task_struct *p)
 {

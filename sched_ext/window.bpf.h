@@ -12,7 +12,8 @@
 #ifndef KVMGANG_WINDOW_BPF_H
 #define KVMGANG_WINDOW_BPF_H
 
-#include "state.bpf.h"
+#include "rank.bpf.h"
+#include "report.bpf.h"
 
 /*
  * A window's length. A switch of all pCPUs costs a gang some 100 us, so 2 % of this; and a VM waits
@@ -29,115 +30,22 @@
 /* VMs that do not fit and are passed over, before the rest of the pCPUs goes to backfill. */
 #define MAX_MISFITS	8
 
-static struct queue *queue_of(u32 node, u32 kind)
-{
-	u32 id = node * NR_QUEUES + kind;
-
-	return bpf_map_lookup_elem(&queues, &id);
-}
-
-static void queue_push(struct queue *q, u32 vm_id, u64 vtime)
-{
-	bpf_spin_lock(&q->lock);
-	heap_push(&q->heap, vm_id, vtime);
-	bpf_spin_unlock(&q->lock);
-}
-
-/* Puts @vm_id back that queue_next() took out. */
-__noinline int queue_return(u32 node, u32 kind, u32 vm_id)
-{
-	struct queue *q = queue_of(node, kind);
-	struct vm *vm = vm_of(vm_id);
-
-	if (q && vm)
-		queue_push(q, vm_id, vm->vtime);
-	return 0;
-}
-
-static u32 *mark_of(struct entity *e, u32 kind)
-{
-	return kind == WAITING ? &e->in_waiting : &e->in_runnable;
-}
-
-/* Puts @vm_id, for which something has just been counted, into a heap unless it is there. */
-__noinline int queue_add(u32 node, u32 kind, u32 vm_id)
-{
-	struct queue *q = queue_of(node, kind);
-	struct vm *vm = vm_of(vm_id);
-
-	if (!q || !vm || node >= MAX_NODES)
-		return 0;
-	if (!__sync_val_compare_and_swap(mark_of(&vm->on[node], kind), 0, 1))
-		queue_push(q, vm_id, vm->vtime);
-	return 0;
-}
-
-static u32 counted(const struct entity *e, u32 kind)
-{
-	return kind == WAITING ? *(volatile u32 *)&e->waiting : *(volatile u32 *)&e->runnable;
-}
-
-/* Takes the top out; true: @vm_id is a VM that has something to run, and with an exact key. */
-__noinline int queue_take(u32 node, u32 kind, u32 *vm_id __arg_nonnull)
-{
-	struct queue *q = queue_of(node, kind);
-	struct heap_entry top;
-	struct entity *e;
-	struct vm *vm;
-
-	*vm_id = 0;
-	if (!q || node >= MAX_NODES)
-		return true;
-	bpf_spin_lock(&q->lock);
-	top = heap_pop(&q->heap);
-	bpf_spin_unlock(&q->lock);
-	vm = top.id ? vm_of(top.id) : NULL;
-	if (!vm)
-		return !top.id;
-	if (vm->vtime > top.key) {
-		queue_push(q, top.id, vm->vtime);
-		return false;
-	}
-	*vm_id = top.id;
-	e = &vm->on[node];
-	if (counted(e, kind))
-		return true;
-	/* Whoever counts looks for the mark after that; here it is the other way round. */
-	__sync_lock_test_and_set(mark_of(e, kind), 0);
-	if (counted(e, kind))
-		queue_add(node, kind, top.id);
-	return false;
-}
-
-/*
- * The VM with the least virtual time that has waiting or runnable tasks on @node, out of its heap;
- * the caller returns it. 0: there is none.
- */
-__noinline u32 queue_next(u32 node, u32 kind)
-{
-	u32 vm_id;
-	int i;
-
-	bpf_for(i, 0, 2 * MAX_GANGS)
-		if (queue_take(node, kind, &vm_id))
-			return vm_id;
-	return 0;
-}
-
 static void clock_advance(struct node_state *n, u64 vtime)
 {
 	if (n->clock < vtime)
 		n->clock = vtime;
 }
 
-/* Adds to the gangs of the window that is being made; returns the slots given of @left. */
+/*
+ * Adds @e, which is @vm_id on this node, to the window that is being made. Returns the slots that it
+ * gets of @left: as many as it has runnable tasks or, unless it should be @whole, what there is.
+ */
 static u32 gangs_add(struct gangs *gangs, u32 vm_id, struct entity *e, u32 left, bool whole)
 {
 	u32 slots = e->runnable <= left ? e->runnable : whole ? 0 : left;
 	u32 nr = gangs->nr;
 
 	e->passed_over = !slots;
-
 	if (nr >= MAX_GANGS)
 		return 0;
 	gangs->gang[nr].vm_id = vm_id;
@@ -156,7 +64,13 @@ __noinline u64 solo_head(u32 node)
 	return p->scx.dsq_vtime;
 }
 
-/* The next candidate of an election on @node; the slots that it got, or -1: there is none. */
+/*
+ * The next candidate of an election on @node, and the solo tasks if it is their turn before it.
+ * Returns the slots that they got, or -1: there is none.
+ *
+ * A VM that does not fit is passed over once. Then it takes what there is, or one with a single vCPU
+ * and a low virtual time could keep it from running for good.
+ */
 __noinline int elect_one(u32 node, u32 left, int first)
 {
 	struct node_state *n = node_of(node);
@@ -168,7 +82,7 @@ __noinline int elect_one(u32 node, u32 left, int first)
 	if (!n || node >= MAX_NODES)
 		return -1;
 	gangs = &n->gangs[(n->window + 1) % 2];
-	vm_id = queue_next(node, RUNNABLE);
+	vm_id = rank_next(node, RUNNABLE);
 	vm = vm_of(vm_id);
 	if (!vm)
 		return -1;
@@ -225,9 +139,10 @@ __noinline int elect(u32 node, u64 now)
 	bpf_for(i, 0, MAX_GANGS) {
 		if (i >= gangs->nr || i >= MAX_GANGS)
 			break;
-		queue_return(node, RUNNABLE, gangs->gang[i].vm_id);
+		rank_return(node, RUNNABLE, gangs->gang[i].vm_id);
 	}
 	n->width = n->elected ? (n->members + n->elected - 1) / n->elected : 1;
+	event(node, EVENT_WINDOW);
 	n->contended = n->waiting > 0;
 	n->window_end = n->contended ? fair_window_end(now, WINDOW_NS) : 0;
 	__sync_fetch_and_add(&n->window, 1);

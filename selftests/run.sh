@@ -3,7 +3,8 @@
 #
 #	selftests/run.sh [PROGRAM]...
 #
-# Without arguments, all programs of build/selftests. KVMGANG_TEST_LONG=1 in the environment makes
+# Without arguments, all programs of build/selftests but test_run, which has a group of its own: it
+# attaches a dozen times, for which each of eight emulated CPUs is too slow. KVMGANG_TEST_LONG=1 in the environment makes
 # them more thorough. The exit status is 0 when nothing failed; skipped tests are no failures.
 # It does not build anything, and leaves the module as it found it: not loaded, usually.
 set -euo pipefail
@@ -50,15 +51,33 @@ run_program() {
 	fi
 }
 
-# What a module that is not the distribution's own says once when it is loaded.
+# What a module that is not the distribution's own says once when it is loaded; and what 7.2 says of a
+# scheduler that ends slices itself: in Debian's 7.2.12 the kfunc for that cannot be called.
 expected='loading out-of-tree module taints kernel|module verification failed: signature'
+expected+='|sched_ext: Writing directly to p->scx.slice/dsq_vtime is deprecated'
+
+# Without what sched_ext says of the faults that test_run asks for: who left, why, and a stack.
+without_wanted_faults() {
+	awk '
+		/sched_ext: BPF scheduler "kvmgang" disabled/ { first = $0; next }
+		first && /kvmgang: (fault wanted for thread|kvmgang-faulty\[|kfunc ABI of)/ {
+			first = ""
+			stack = 1
+			next
+		}
+		stack && /^\[[^]]*\]    [^ ]+\+0x[0-9a-f]+\/0x/ { next }
+		first { print first; first = "" }
+		{ stack = 0; print }
+		END { if (first) print first }
+	'
+}
 
 check_kernel_log() {
 	local bad
 
 	kill "$log_reader"
 	wait "$log_reader" 2>/dev/null || true
-	bad=$(grep -vE "$expected" "$log" || true)
+	bad=$(without_wanted_faults <"$log" | grep -vE "$expected" || true)
 	rm "$log"
 	if [ -z "$bad" ]; then
 		result ok 'kernel log is clean'
@@ -76,6 +95,7 @@ check_kernel_log() {
 programs=("$@")
 if [ $# -eq 0 ]; then
 	for program in "$build"/selftests/test_*; do
+		[ "${program##*/}" != test_run ] || continue
 		[ -f "$program" ] && [ -x "$program" ] && programs+=("${program##*/}")
 	done
 fi

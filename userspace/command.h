@@ -17,6 +17,8 @@ struct options {
 	double interval_s;
 	unsigned long count;	/* refreshes of top, 0: until stopped */
 	const char *vm;		/* the VM that show is asked for */
+	bool once;		/* run: a scheduler that left does not come back */
+	bool verbose;		/* run: what libbpf and the verifier say, too */
 };
 
 int command_list(const struct options *options);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * kvmgang: shows where the time of every vCPU on this host goes. This file is the table of commands
- * and the options that they share; each command is a file of its own. It does not touch the device:
- * a mistake on the command line is reported whether or not the module is loaded.
+ * kvmgang: shows where the time of every vCPU on this host goes, and schedules them. This file is
+ * the table of commands and the options that they share; each command is a file of its own. It does
+ * not touch the device: a mistake on the command line is reported whether or not the module is
+ * loaded.
  */
 #include <err.h>
 #include <errno.h>
@@ -24,34 +25,36 @@
 struct command {
 	const char *name;
 	int (*fn)(const struct options *options);
-	const char *takes;	/* of the options "i" and "n", and "V" if it needs a VM */
+	const char *takes;	/* the options' letters below, and "V" if it needs a VM */
 	const char *usage;
 };
 
 static const struct command commands[] = {
-	{ "list", command_list, "i",
+	{ "list", command_list, "ij",
 	  "list [-i SECONDS] [--json]              one row per VM (the default)" },
-	{ "show", command_show, "iV",
+	{ "show", command_show, "ijV",
 	  "show VM [-i SECONDS] [--json]           every counter of a VM's vCPUs; VM: id or name" },
-	{ "top", command_top, "in",
+	{ "top", command_top, "inj",
 	  "top [-i SECONDS] [-n COUNT] [--json]    list, refreshed, most ready time first" },
-	{ "run", command_run, "",
-	  "run                                     schedules this host until stopped" },
-	{ "status", command_status, "",
+	{ "status", command_status, "j",
 	  "status [--json]                         module, limits and scheduler" },
+	{ "run", command_run, "ov",
+	  "run [--once] [--verbose]                schedules this host until stopped" },
 };
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static void print_help(void)
 {
-	puts("kvmgang: where the time of every vCPU on this host goes\n");
+	puts("kvmgang: where the time of every vCPU on this host goes, and gangs of them\n");
 	for (size_t i = 0; i < NR_COMMANDS; i++)
 		printf("  kvmgang %s\n", commands[i].usage);
 	puts("\n"
 	     "  -i, --interval SECONDS   time between the two snapshots, 0.1 to 3600 (default 1)\n"
 	     "  -n, --count COUNT        number of refreshes (default: until stopped)\n"
 	     "      --json               JSON instead of text\n"
+	     "      --once               ends when the scheduler leaves, whatever the reason\n"
+	     "      --verbose            all that libbpf and the BPF verifier have to say\n"
 	     "      --help, --version\n\n"
 	     "kvmgang(8) explains every column.");
 }
@@ -86,7 +89,7 @@ static const struct command *find_command(const char *name)
 		if (!strcmp(commands[i].name, name))
 			return &commands[i];
 	}
-	errx(STATUS_USAGE, "command '%s': must be list, show, top or status", name);
+	errx(STATUS_USAGE, "command '%s': must be list, show, top, status or run", name);
 }
 
 static void require(const struct command *command, char option, const char *name)
@@ -120,8 +123,10 @@ static const struct command *parse(int argc, char **argv, struct options *option
 		{ "interval", required_argument, NULL, 'i' },
 		{ "count", required_argument, NULL, 'n' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "once", no_argument, NULL, 'o' },
+		{ "verbose", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'v' },
+		{ "version", no_argument, NULL, 'e' },
 		{ 0 }
 	};
 	const char *interval = NULL, *count = NULL;
@@ -139,10 +144,16 @@ static const struct command *parse(int argc, char **argv, struct options *option
 		case 'j':
 			options->json = true;
 			break;
+		case 'o':
+			options->once = true;
+			break;
+		case 'v':
+			options->verbose = true;
+			break;
 		case 'h':
 			print_help();
 			return NULL;
-		case 'v':
+		case 'e':
 			printf("kvmgang %s, ABI %d\n", KVMGANG_VERSION, KVMGANG_ABI);
 			return NULL;
 		default:
@@ -151,6 +162,12 @@ static const struct command *parse(int argc, char **argv, struct options *option
 	}
 
 	command = parse_operands(argv + optind, options);
+	if (options->json)
+		require(command, 'j', "json");
+	if (options->once)
+		require(command, 'o', "once");
+	if (options->verbose)
+		require(command, 'v', "verbose");
 	if (interval) {
 		require(command, 'i', "interval");
 		options->interval_s = parse_interval(interval);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * kvmgang status: the module, its limits, and who schedules. It looks at no VM, so it is quick and
- * needs no interval. Which tasks a scheduler takes is not asked: a sched_ext scheduler in partial
- * mode is shown like any other.
+ * kvmgang status: the module, its limits, who schedules, and if it is ours, what it did. It looks
+ * at no VM, so it is quick and needs no interval. Which tasks a scheduler takes is not asked: a
+ * sched_ext scheduler in partial mode is shown like any other.
  */
 #include <err.h>
 #include <stdio.h>
@@ -12,30 +12,64 @@
 
 #include "command.h"
 #include "device.h"
+#include "scheduler.h"
 #include "table.h"
 
-/* Reads one line of a sysfs file; false if there is none. */
-static bool read_line(const char *path, char *line, size_t size)
-{
-	FILE *file = fopen(path, "re");
-	bool ok = file && fgets(line, (int)size, file);
+static const char *const event_keys[NR_EVENTS] = {
+	[EVENT_WINDOW] = "windows",
+	[EVENT_MEMBER] = "members",
+	[EVENT_BACKFILL] = "backfills",
+	[EVENT_COSTOP] = "costops",
+	[EVENT_YIELD] = "yields_asked",
+	[EVENT_YIELD_HONOURED] = "yields_honoured",
+	[EVENT_CREDIT] = "credits",
+	[EVENT_HOME_MOVE] = "home_moves",
+};
 
-	if (file)
-		fclose(file);
-	if (ok)
-		line[strcspn(line, "\n")] = '\0';
-	return ok;
+static bool node_exists(int node)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
+	/* A kernel without NUMA calls everything node 0 and says so nowhere. */
+	return !node || !access(path, F_OK);
+}
+
+static json_t *report_nodes(const struct scheduler_stats *stats)
+{
+	json_t *nodes = json_array();
+
+	for (int node = 0; node < MAX_NODES; node++) {
+		json_t *row;
+
+		if (!node_exists(node))
+			continue;
+		row = json_object();
+		put(row, "node", json_integer(node));
+		for (int i = 0; i < NR_EVENTS; i++)
+			put(row, event_keys[i], json_integer((json_int_t)stats->node[node].nr[i]));
+		append(nodes, row);
+	}
+	return nodes;
 }
 
 static void put_scheduler(json_t *status)
 {
-	char state[32], ops[128];
-	bool attached = read_line("/sys/kernel/sched_ext/state", state, sizeof(state)) &&
-			strcmp(state, "disabled") != 0 &&
-			read_line("/sys/kernel/sched_ext/root/ops", ops, sizeof(ops));
+	struct scheduler_stats stats;
+	struct scheduler scheduler;
+	bool attached, ours;
 
+	scheduler_read(&scheduler);
+	attached = *scheduler.name;
+	ours = !strcmp(scheduler.name, SCHED_NAME) && scheduler_stats_read(&stats);
 	put(status, "sched_ext", json_boolean(attached));
-	put(status, "scheduler", json_string(attached ? ops : "EEVDF (no sched_ext)"));
+	put(status, "sched_ext_state",
+	    *scheduler.state ? json_string(scheduler.state) : json_null());
+	put(status, "scheduler",
+	    json_string(attached ? scheduler.name : "EEVDF (no sched_ext)"));
+	put(status, "scheduler_age_ns",
+	    ours ? json_integer((json_int_t)stats.age_ns) : json_null());
+	put(status, "nodes", ours ? report_nodes(&stats) : json_null());
 }
 
 static json_t *report(const struct kvmgang_info *info)
@@ -76,19 +110,38 @@ int command_status(const struct options *options)
 		{ "read lag", NULL, "read_lag_ns", &as_time },
 		{ "vCPUs refused", NULL, "refused", &as_count },
 		{ "scheduler", NULL, "scheduler", &as_text },
+		{ "sched_ext", NULL, "sched_ext_state", &as_text },
+		{ "scheduler's age", NULL, "scheduler_age_ns", &as_time },
 		{ "kernel", NULL, "kernel", &as_text },
+	};
+	static const struct column node_columns[] = {
+		{ "NODE", NULL, "node", &as_count },
+		{ "WINDOWS", NULL, "windows", &as_count },
+		{ "MEMBERS", NULL, "members", &as_count },
+		{ "BACKFILLS", NULL, "backfills", &as_count },
+		{ "CREDITS", NULL, "credits", &as_count },
+		{ "COSTOPS", NULL, "costops", &as_count },
+		{ "YIELDS", NULL, "yields_asked", &as_count },
+		{ "HONOURED", NULL, "yields_honoured", &as_count },
+		{ "HOME-MOVES", NULL, "home_moves", &as_count },
 	};
 	struct kvmgang_info info;
 	int fd = device_open();
-	json_t *status;
+	json_t *status, *nodes;
 
 	device_info(fd, &info);
 	close(fd);
 	status = report(&info);
-	if (options->json)
+	nodes = json_object_get(status, "nodes");
+	if (options->json) {
 		print_json(status);
-	else
+	} else {
 		print_fields(lines, NR_COLUMNS(lines), status);
+		if (json_is_array(nodes)) {
+			putchar('\n');
+			print_table(node_columns, NR_COLUMNS(node_columns), nodes, ALL_ROWS);
+		}
+	}
 	json_decref(status);
 	return STATUS_OK;
 }

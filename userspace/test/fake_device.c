@@ -5,7 +5,8 @@
  *
  * One second passes from snapshot to snapshot. Between the first and the second VM 2 goes, VM 3
  * comes and VM 1 gets a third vCPU. Rows are in descending order, which the contract allows.
- * FAKE_PIDS holds the pids of VM 1, 2 and 3.
+ * FAKE_PIDS holds the pids of VM 1, 2 and 3; FAKE_SCHED_EXT a directory that stands for
+ * /sys/kernel/sched_ext.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -35,6 +36,19 @@ int open(const char *file, int oflag, ...)
 		return FAKE_FD;
 	errno = atoi(error);
 	return -1;
+}
+
+FILE *fopen(const char *file, const char *mode)
+{
+	FILE *(*real)(const char *file, const char *mode) = dlsym(RTLD_NEXT, "fopen");
+	static const char sched_ext[] = "/sys/kernel/sched_ext";
+	const char *instead = getenv("FAKE_SCHED_EXT");
+	char path[4096];
+
+	if (!instead || strncmp(file, sched_ext, sizeof(sched_ext) - 1) != 0)
+		return real(file, mode);
+	snprintf(path, sizeof(path), "%s%s", instead, file + sizeof(sched_ext) - 1);
+	return real(path, mode);
 }
 
 static struct kvmgang_vcpu_row *add_vcpu(__u32 nr, __u32 vm_id, __u32 id, __u64 born, __u64 now)
@@ -115,10 +129,10 @@ static int fake_snapshot(struct kvmgang_snapshot *s)
 
 static int fake_info(struct kvmgang_info *info)
 {
-	const char *abi = getenv("FAKE_ABI");
+	const char *abi = getenv("FAKE_ABI"), *kfunc_abi = getenv("FAKE_KFUNC_ABI");
 
 	info->out_abi = abi ? (__u32)atoi(abi) : KVMGANG_ABI;
-	info->out_kfunc_abi = 1;
+	info->out_kfunc_abi = kfunc_abi ? (__u32)atoi(kfunc_abi) : 1;
 	info->out_nr_vms = 2;
 	info->out_nr_vcpus = 4;
 	info->out_vcpu_bytes = 1234;

@@ -50,6 +50,21 @@ three_vms() {
 	vmm -m 1G --name db
 }
 
+# sched_ext STATE [SCHEDULER]: what the kernel says of it
+sched_ext() {
+	export FAKE_SCHED_EXT=$BATS_TEST_TMPDIR/sched_ext
+	mkdir -p "$FAKE_SCHED_EXT/root"
+	echo "$1" >"$FAKE_SCHED_EXT/state"
+	[ -z "${2-}" ] || echo "$2" >"$FAKE_SCHED_EXT/root/ops"
+}
+
+# refuses MESSAGE: run does nothing, and says why in one line
+refuses() {
+	fake run
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: $1" ]
+}
+
 @test "list: per vCPU averages, a vCPU and a VM that are new, a VM that is gone" {
 	three_vms
 	fake list -i 0.1
@@ -190,6 +205,53 @@ three_vms() {
 	json .vcpu_bytes 1234
 	json .refused 7
 	json .kernel "\"$(uname -r)\""
+}
+
+@test "status: schedulers" {
+	sched_ext disabled
+	fake status --json
+	json .sched_ext false
+	json .sched_ext_state '"disabled"'
+	json .scheduler '"EEVDF (no sched_ext)"'
+	json .scheduler_age_ns null
+	json .nodes null
+	sched_ext enabled scx_other
+	fake status --json
+	json .sched_ext true
+	json .scheduler '"scx_other"'
+	json .nodes null
+	fake status
+	[[ $output =~ "scheduler's age "+- ]]
+}
+
+@test "run: refused before anything happens" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	sched_ext disabled
+	FAKE_KFUNC_ABI=99 refuses "scheduler: kfunc ABI of the module is 99: must be 1"
+	FAKE_ERRNO=2 refuses "/dev/kvmgang: module kvmgang is not loaded (insmod kvmgang.ko)"
+	sched_ext enabled scx_other
+	refuses "scheduler: 'scx_other' is attached, and only one can be"
+	sched_ext enabling
+	refuses "scheduler: another one is just being attached"
+}
+
+@test "run: not without privilege" {
+	command -v setpriv || skip "no setpriv"
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	sched_ext disabled
+	LD_PRELOAD=$FAKE run setpriv --bounding-set -sys_admin --inh-caps -sys_admin "$kvmgang" run
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: scheduler: permission denied (root, or CAP_SYS_ADMIN)" ]
+}
+
+@test "run: a signal while another scheduler is being detached" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	sched_ext disabling scx_other
+	for signal in INT TERM HUP; do
+		LD_PRELOAD=$FAKE run timeout --preserve-status -s "$signal" 1 "$kvmgang" run
+		echo "$signal: status $status, $output"
+		[ "$status" -eq 0 ]
+	done
 }
 
 @test "an older ABI is refused, a newer one is not" {

@@ -20,7 +20,7 @@ refuses() {
 @test "help names every command" {
 	run "$kvmgang" --help
 	[ "$status" -eq 0 ]
-	for command in list show top status; do
+	for command in list show top status run; do
 		[[ $output == *"kvmgang $command "* ]]
 	done
 }
@@ -32,7 +32,7 @@ refuses() {
 }
 
 @test "unknown command" {
-	refuses "command 'ps': must be list, show, top or status" ps
+	refuses "command 'ps': must be list, show, top, status or run" ps
 }
 
 @test "unknown option" {
@@ -67,6 +67,10 @@ refuses() {
 @test "options of other commands" {
 	refuses "option --count: not for command list" list -n 1
 	refuses "option --interval: not for command status" status -i 1
+	refuses "option --json: not for command run" run --json
+	refuses "option --once: not for command list" --once
+	refuses "option --verbose: not for command status" status --verbose
+	refuses "argument 'scx_simple': one too many for command run" run scx_simple
 }
 
 @test "errors go to stderr" {
@@ -78,6 +82,18 @@ refuses() {
 	run sh -c '"$1" --help >/dev/full' sh "$kvmgang"
 	[ "$status" -eq 1 ]
 	[ "$output" = "kvmgang: standard output: No space left on device" ]
+}
+
+@test "a fault that does not exist" {
+	export KVMGANG_FAULT=hang
+	refuses "KVMGANG_FAULT 'hang': must be error, stall or abi" run
+}
+
+@test "run: a kernel without sched_ext" {
+	[ ! -e /sys/kernel/sched_ext ] || skip "this kernel has it"
+	run "$kvmgang" run
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: scheduler: this kernel has no sched_ext (CONFIG_SCHED_CLASS_EXT)" ]
 }
 
 @test "without the module" {

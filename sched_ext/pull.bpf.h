@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a pCPU that asks may run next, and moving it there. Only ops.dispatch() may do that.
+ */
+#ifndef KVMGANG_PULL_BPF_H
+#define KVMGANG_PULL_BPF_H
+
+#include "thread.bpf.h"
+
+/*
+ * Members that have come equally far, to within this, may be chosen by where they ran last; beyond it
+ * the one that is behind comes first wherever it was.
+ */
+#define CLOSE_NS	WINDOW_NS
+
+static bool may_run_on(const struct task_struct *p, s32 cpu)
+{
+	return bpf_cpumask_test_cpu(cpu, p->cpus_ptr) && !p->migration_disabled;
+}
+
+__noinline int pull_tid(u64 dsq, s32 cpu, s32 tid)
+{
+	struct task_struct *p;
+
+	bpf_for_each(scx_dsq, p, dsq, 0)
+		if (p->pid == tid && may_run_on(p, cpu))
+			return scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL, 0);
+	return false;
+}
+
+/*
+ * A member of a VM: the one that has come least far, but of those that are close to it rather one
+ * that ran here last.
+ */
+__noinline int pull_member(u64 dsq, s32 cpu)
+{
+	struct task_struct *p;
+	s32 best = 0;
+	u64 least = 0;
+
+	bpf_for_each(scx_dsq, p, dsq, 0) {
+		if (best && p->scx.dsq_vtime > least + CLOSE_NS)
+			break;
+		if (!may_run_on(p, cpu))
+			continue;
+		if (scx_bpf_task_cpu(p) == cpu)
+			return scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL, 0);
+		if (!best) {
+			best = p->pid;
+			least = p->scx.dsq_vtime;
+		}
+	}
+	return best ? pull_tid(dsq, cpu, best) : false;
+}
+
+static bool pull_solo(u32 node)
+{
+	return scx_bpf_dsq_move_to_local(solo_dsq(node));
+}
+
+static bool pull_side(u32 side, u32 node, s32 cpu)
+{
+	if (side == SOLO)
+		return pull_solo(node);
+	return pull_member(vm_dsq(side, node), cpu);
+}
+
+/* Fills a slot of the window that nobody has taken. Returns whose, 0: there is none. */
+__noinline u32 pull_for_slot(u32 node, s32 cpu)
+{
+	struct node_state *n = node_of(node);
+	int i;
+
+	if (!n)
+		return 0;
+	bpf_for(i, 0, MAX_GANGS) {
+		struct gang *g = gang_at(n, i);
+
+		if (!g)
+			break;
+		if (!slot_take(g))
+			continue;
+		if (pull_side(g->vm_id, node, cpu))
+			return g->vm_id;
+		__sync_fetch_and_add(&g->slots, 1);
+	}
+	return 0;
+}
+
+/* Somebody who waits without a slot: a solo task, or a member of the VM that is most entitled. */
+__noinline int backfill(u32 node, s32 cpu)
+{
+	struct node_state *n = node_of(node);
+	u32 vm_id;
+
+	if (!n)
+		return false;
+	if (n->solo.waiting && pull_solo(node))
+		return true;
+	vm_id = rank_next(node, WAITING);
+	if (!vm_id)
+		return pull_solo(node);
+	rank_return(node, WAITING, vm_id);
+	return pull_member(vm_dsq(vm_id, node), cpu);
+}
+
+/* Somebody who waits on another node, as nobody does on @node. */
+__noinline int steal(u32 node, s32 cpu)
+{
+	u32 i;
+
+	bpf_for(i, 0, MAX_NODES) {
+		struct node_state *n;
+
+		if (i == node)
+			continue;
+		n = node_of(i);
+		if (n && n->waiting && backfill(i, cpu))
+			return true;
+	}
+	return false;
+}
+
+#endif /* KVMGANG_PULL_BPF_H */

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Threads: whose vCPU is this, does its VM gang, what is counted for it, and what does it owe.
+ *
+ * A thread is recognised as a vCPU's when it is looked at after its first guest entry. To gang, a VM
+ * needs a queue of its own, and to create one needs a context that may sleep; until there is one its
+ * vCPUs are solo tasks, as all host tasks are.
+ */
+#ifndef KVMGANG_THREAD_BPF_H
+#define KVMGANG_THREAD_BPF_H
+
+#include "window.bpf.h"
+
+/*
+ * Does a VM gang? (gang = auto.) A vCPU that spins for its siblings does not sleep. Where the mean run
+ * between two sleeps is short against a window, a gang's pCPUs would stand empty for most of it, and
+ * siblings that wait for each other asleep lose little when they run apart. Between the two bounds
+ * it stays as it is.
+ *
+ * The mean is one over time, not over runs: else a vCPU that wakes up often for next to nothing would
+ * hide three that never sleep. It reaches back over some 16 windows of run time.
+ */
+#define SOLO_BURST_NS	(WINDOW_NS / 3)
+#define GANG_BURST_NS	(2 * WINDOW_NS / 3)
+#define BURST_REACH_NS	(16 * WINDOW_NS)
+
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, MAX_VMS);
+	__type(value, u64);
+} wanted_queues SEC(".maps");
+
+struct queue_maker {
+	struct bpf_wq wq;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct queue_maker);
+} queue_makers SEC(".maps");
+
+static struct queue_maker *queue_maker(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&queue_makers, &zero);
+}
+
+/* What @t is counted in; *@vm is its VM if that gangs. */
+static struct entity *entity_of(const struct thread *t, struct vm **vm)
+{
+	struct node_state *n;
+
+	*vm = t->side != SOLO ? vm_of(t->side) : NULL;
+	if (*vm)
+		return &(*vm)->on[t->node % MAX_NODES];
+	n = node_of(t->node);
+	return n ? &n->solo : NULL;
+}
+
+static void count_runnable(struct thread *t)
+{
+	struct vm *vm;
+	struct entity *e = entity_of(t, &vm);
+
+	if (t->runnable || !e)
+		return;
+	t->runnable = true;
+	__sync_fetch_and_add(&e->runnable, 1);
+	if (vm)
+		rank_add(t->node, RUNNABLE, t->side);
+}
+
+static void uncount_runnable(struct thread *t)
+{
+	struct vm *vm;
+	struct entity *e = entity_of(t, &vm);
+
+	if (!t->runnable || !e)
+		return;
+	t->runnable = false;
+	__sync_fetch_and_sub(&e->runnable, 1);
+}
+
+static void count_waiting(struct thread *t, struct node_state *n)
+{
+	struct vm *vm;
+	struct entity *e = entity_of(t, &vm);
+
+	if (t->queued || !e)
+		return;
+	t->queued = true;
+	__sync_fetch_and_add(&e->waiting, 1);
+	__sync_fetch_and_add(&n->waiting, 1);
+	if (vm)
+		rank_add(t->node, WAITING, t->side);
+}
+
+static void uncount_waiting(struct thread *t)
+{
+	struct node_state *n = node_of(t->node);
+	struct vm *vm;
+	struct entity *e = entity_of(t, &vm);
+
+	if (!t->queued || !e || !n)
+		return;
+	t->queued = false;
+	__sync_fetch_and_sub(&e->waiting, 1);
+	__sync_fetch_and_sub(&n->waiting, 1);
+}
+
+/* Runs where it may sleep. */
+static int make_queues(void *map, int *key, void *value)
+{
+	u64 dsq;
+	int i;
+
+	bpf_for(i, 0, MAX_VMS) {
+		struct vm *vm;
+		u32 node;
+
+		if (bpf_map_pop_elem(&wanted_queues, &dsq))
+			break;
+		vm = vm_of((u32)(dsq >> 8));
+		node = dsq & 0xff;
+		if (vm && node < MAX_NODES && !scx_bpf_create_dsq(dsq, node))
+			vm->queue[node % MAX_NODES] = HAS_QUEUE;
+	}
+	return 0;
+}
+
+static void want_queue(struct vm *vm, u32 vm_id, u32 node)
+{
+	u64 dsq = vm_dsq(vm_id, node);
+	struct queue_maker *maker = queue_maker();
+
+	if (!maker || __sync_val_compare_and_swap(&vm->queue[node % MAX_NODES], NO_QUEUE,
+						  QUEUE_WANTED))
+		return;
+	bpf_map_push_elem(&wanted_queues, &dsq, BPF_ANY);
+	bpf_wq_start(&maker->wq, 0);
+}
+
+static struct vm *vm_get(u32 vm_id, u32 node)
+{
+	static const struct vm fresh = { .shares = FAIR_WEIGHT, .burst = WINDOW_NS };
+	struct node_state *n = node_of(node);
+	struct vm *vm = vm_of(vm_id);
+
+	if (vm || !n)
+		return vm;
+	bpf_map_update_elem(&vms, &vm_id, &fresh, BPF_NOEXIST);
+	vm = vm_of(vm_id);
+	if (vm)
+		vm->vtime = n->clock;
+	return vm;
+}
+
+/* @t turned out to serve a vCPU of @vm_id. */
+__noinline int thread_joins(struct thread *t __arg_nonnull, u32 vm_id)
+{
+	struct vm *vm = vm_get(vm_id, t->node);
+
+	if (!vm)
+		return 0;
+	if (vm->queue[t->node % MAX_NODES] != HAS_QUEUE) {
+		want_queue(vm, vm_id, t->node);
+		return 0;
+	}
+	t->vm_id = vm_id;
+	t->vtime = 0;
+	__sync_fetch_and_add(&vm->threads, 1);
+	return 0;
+}
+
+/* The module puts a preempt notifier on vCPU threads, and to look for one costs nothing. */
+static void recognise(struct task_struct *p, struct thread *t)
+{
+	u32 vm_id;
+
+	if (t->vm_id || !p->preempt_notifiers.first)
+		return;
+	vm_id = kvmgang_task_vm(p->pid);
+	if (vm_id)
+		thread_joins(t, vm_id);
+}
+
+/* @p is on no queue: from now on it is counted with its VM if that gangs, or with the solo tasks. */
+static void take_side(struct task_struct *p, struct thread *t)
+{
+	bool runnable = t->runnable;
+	struct vm *vm;
+	u32 side;
+
+	recognise(p, t);
+	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	side = vm && !vm->solo && vm->threads > 1 ? t->vm_id : SOLO;
+	if (side == t->side)
+		return;
+	uncount_runnable(t);
+	t->side = side;
+	if (runnable)
+		count_runnable(t);
+}
+
+/* Two vCPUs may be at it at a time; then one sample is lost. */
+static void sample_burst(struct vm *vm, struct thread *t)
+{
+	if (!t->burst)
+		return;
+	vm->burst = fair_mean(vm->burst, t->burst, BURST_REACH_NS);
+	t->burst = 0;
+	if (vm->burst < SOLO_BURST_NS)
+		vm->solo = 1;
+	else if (vm->burst > GANG_BURST_NS)
+		vm->solo = 0;
+}
+
+static void charge_vcpu(struct vm *vm, struct thread *t, u64 ns)
+{
+	t->vtime += ns;
+	t->burst += ns;
+	if (t->burst >= WINDOW_NS)
+		sample_burst(vm, t);
+	__sync_fetch_and_add(&vm->vtime, fair_charge(ns, vm->shares));
+}
+
+/*
+ * Charges @t, which is on a pCPU, up to @now. A host task is entitled to as much as one vCPU, not to
+ * as much as a VM. As long as nobody waits nobody is behind.
+ */
+static void charge(const struct task_struct *p, struct thread *t, u64 now)
+{
+	struct node_state *n = node_of(t->node);
+	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	u64 ns = now > t->started ? now - t->started : 0;
+
+	if (!t->started || !n)
+		return;
+	t->started = now;
+	if (vm)
+		charge_vcpu(vm, t, ns);
+	else
+		t->vtime += fair_charge(ns * (n->width ?: 1), p->scx.weight);
+	if (!n->contended)
+		clock_advance(n, vm ? vm->vtime : t->vtime);
+}
+
+/* Where @t stands in virtual time, brought near to the clock if it was away. */
+static u64 standing(struct thread *t, const struct node_state *n)
+{
+	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	u64 *vtime = vm ? &vm->vtime : &t->vtime;
+
+	*vtime = fair_floor(*vtime, n->clock, LAG_NS);
+	return *vtime;
+}
+
+/* The thread ends; its VM's last one takes the VM with it. */
+static void thread_leaves(const struct thread *t)
+{
+	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	u32 vm_id = t->vm_id, node;
+
+	if (!vm || __sync_sub_and_fetch(&vm->threads, 1))
+		return;
+	bpf_for(node, 0, MAX_NODES)
+		if (vm->queue[node % MAX_NODES])
+			scx_bpf_destroy_dsq(vm_dsq(vm_id, node));
+	bpf_map_delete_elem(&vms, &vm_id);
+}
+
+#endif /* KVMGANG_THREAD_BPF_H */

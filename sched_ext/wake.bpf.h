@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Where a task that wakes up goes when no pCPU is idle: into the window, if its VM has a slot there
+ * that nobody has taken, or for a short time on credit, or to the queue.
+ *
+ * Whoever is displaced by a slot's owner runs as backfill and knew it. On credit anybody is displaced
+ * who is not on credit himself; the VM pays for it in virtual time, as for all that it runs.
+ */
+#ifndef KVMGANG_WAKE_BPF_H
+#define KVMGANG_WAKE_BPF_H
+
+#include "pull.bpf.h"
+
+/*
+ * How long a task may run on credit: enough for an interrupt's worth of work in a guest, little
+ * against the window that it disturbs.
+ */
+#define CREDIT_NS	500000ULL
+
+/*
+ * Who is this far behind the clock has credit: those who sleep for most of the time. Who always runs
+ * is near to it, and waits for his window.
+ */
+#define CREDIT_LAG_NS	(LAG_NS / 2)
+
+/* pCPUs that are looked at for a victim. */
+#define MAX_VICTIMS	64
+
+/* Claims @cpu for @side if it is for nobody in this window and does not run one of the same side. */
+static bool claim_cpu(s32 cpu, u32 node, const struct node_state *n, u32 side)
+{
+	struct pcpu_state *pc = pcpu_of(cpu);
+	u64 old;
+
+	if (!pc || pc->node != node)
+		return false;
+	old = pc->claim;
+	if (claimant(pc, n) || pc->side == side)
+		return false;
+	return __sync_val_compare_and_swap(&pc->claim, old, claim_of(n->window, side)) == old;
+}
+
+/* The pCPU that @p, of @side, takes because it has a slot in the window; -1: it has none. */
+__noinline int wake_into_slot(struct task_struct *p __arg_trusted, s32 prev_cpu, u32 node, u32 side)
+{
+	struct node_state *n = node_of(node);
+	int i;
+
+	if (!n || !n->contended || !gang_enter(node, side))
+		return -1;
+	if (claim_cpu(prev_cpu, node, n, side))
+		return prev_cpu;
+	bpf_for(i, 0, MAX_VICTIMS) {
+		s32 cpu;
+
+		if (i >= n->nr_cpus || i >= MAX_CPUS)
+			break;
+		cpu = n->cpu[i];
+		if (may_run_on(p, cpu) && claim_cpu(cpu, node, n, side))
+			return cpu;
+	}
+	gang_leave(node, side);
+	return -1;
+}
+
+/* Has @t run on @cpu on credit? One at a time does. */
+static bool wake_on_credit(struct thread *t, const struct node_state *n, s32 cpu)
+{
+	struct pcpu_state *pc = pcpu_of(cpu);
+	u64 now = bpf_ktime_get_ns(), old;
+
+	if (!pc || standing(t, n) + CREDIT_LAG_NS >= n->clock)
+		return false;
+	old = pc->credit_until;
+	if (now < old ||
+	    __sync_val_compare_and_swap(&pc->credit_until, old, now + CREDIT_NS) != old)
+		return false;
+	event(pc->node, EVENT_CREDIT);
+	t->credit = true;
+	return true;
+}
+
+#endif /* KVMGANG_WAKE_BPF_H */
