@@ -309,18 +309,21 @@ static void vm_kill(struct kvmgang_vm *vm)
 	vm_changed(vm);
 }
 
-static int on_destroy_vm(struct kprobe *probe, struct pt_regs *regs)
+void vcpu_destroy_vm(const struct kvm *kvm)
 {
-	const struct kvm *kvm = (void *)regs_get_kernel_argument(regs, 0);
-
 	scoped_guard(raw_spinlock_irqsave, &registry_lock) {
 		struct kvmgang_vm *vm = vm_find(kvm);
 
 		if (!vm)
-			return 0;
+			return;
 		vm_kill(vm);
 	}
 	schedule_work(&reconcile_work);
+}
+
+static int on_destroy_vm(struct kprobe *probe, struct pt_regs *regs)
+{
+	vcpu_destroy_vm((void *)regs_get_kernel_argument(regs, 0));
 	return 0;
 }
 
