@@ -341,6 +341,25 @@ static void test_episode(struct kunit *test)
 	expect_truth(test, &l);
 }
 
+/* A hold that begins when the wait before it cannot be settled: that stays ready time. */
+static void test_hold_unsettled(struct kunit *test)
+{
+	struct life l;
+
+	life_begin(&l);
+	life_arrive(&l, false);
+	life_preempt(&l);
+	account_hold(&l.a, l.now + 300, KVMGANG_COSTOP);
+	/* Nor does a read that is older than the hold count as held. */
+	life_read(&l, l.now + 100);
+	KUNIT_EXPECT_EQ(test, l.a.count.state_ns[KVMGANG_READY], 100);
+	l.now += 1000;
+	KUNIT_EXPECT_EQ(test, life_arrive(&l, false), 300);
+	KUNIT_EXPECT_EQ(test, l.a.count.state_ns[KVMGANG_READY], 300);
+	KUNIT_EXPECT_EQ(test, l.a.count.state_ns[KVMGANG_COSTOP], 700);
+	expect_identity(test, &l);
+}
+
 /* A preempted vCPU's time that the scheduler did not count as a wait is the switch's own cost. */
 static void test_switch_cost(struct kunit *test)
 {
@@ -663,6 +682,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE_PARAM(test_transition, transition_gen_params),
 	KUNIT_CASE(test_read_in_progress),
 	KUNIT_CASE(test_episode),
+	KUNIT_CASE(test_hold_unsettled),
 	KUNIT_CASE(test_switch_cost),
 	KUNIT_CASE(test_remote),
 	KUNIT_CASE(test_shared),

@@ -300,7 +300,7 @@ static void test_limits(struct kunit *test)
 	void *keys;
 	u32 i;
 
-	/* Ahead of the worker, or it makes all of them directories, which takes minutes. */
+	/* Ahead of the worker, which would make directories for all of them: not what is tested. */
 	sched_set_fifo(current);
 	keys = crowd_gather(test);
 	expect_living(test, KVMGANG_MAX_VMS, KVMGANG_MAX_VCPUS);
