@@ -332,14 +332,20 @@ static struct kprobe destroy_probe = {
 	.pre_handler = on_destroy_vm,
 };
 
-static struct kvmgang_vm *next_changed(void)
+/*
+ * Whether it is @dead is told as of the same instant: one that dies right afterwards is on the list
+ * again, and removing it now would leave it there.
+ */
+static struct kvmgang_vm *next_changed(bool *dead)
 {
 	struct kvmgang_vm *vm;
 
 	guard(raw_spinlock_irq)(&registry_lock);
 	vm = list_first_entry_or_null(&changed_vms, struct kvmgang_vm, changed);
-	if (vm)
-		list_del_init(&vm->changed);
+	if (!vm)
+		return NULL;
+	list_del_init(&vm->changed);
+	*dead = vm->dead;
 	return vm;
 }
 
@@ -363,9 +369,10 @@ static void vm_remove(struct kvmgang_vm *vm)
 static void reconcile(struct work_struct *work)
 {
 	struct kvmgang_vm *vm;
+	bool dead;
 
-	while ((vm = next_changed())) {
-		if (READ_ONCE(vm->dead))
+	while ((vm = next_changed(&dead))) {
+		if (dead)
 			vm_remove(vm);
 		else
 			sysfs_add_vm(vm);
