@@ -267,6 +267,45 @@ static void test_shared_thread(void)
 	vcpus[0].tid = 0;
 }
 
+static void spin_in_vmm(struct vcpu *vcpu)
+{
+	while (!__atomic_load_n(&vcpu->stop, __ATOMIC_RELAXED))
+		;
+}
+
+/*
+ * Another thread enters the vCPU while its own, out of KVM_RUN, waits for a pCPU. The wait was the
+ * vCPU's, and ends there like any other: the row says because of whom it was.
+ */
+static void test_taken_over(void)
+{
+	struct vm *vm = vm_new(1);
+	struct kvmgang_vcpu_row row;
+	struct hog hog;
+	uint32_t vm_id;
+	uint64_t ready;
+
+	if (nr_cpus() < 2)
+		tap_skip("needs 2 CPUs");
+	pin_thread(0, nth_cpu(0));
+	vm_pin(vm, nth_cpu(1));
+	vm->vcpus[0].left = spin_in_vmm;
+	vm_start(vm, guest_io, 0);
+	vm_id = vm_id_wait(vm);
+	hog_start(&hog, nth_cpu(1), true);
+	await(row_read(vm_id, 0).state == KVMGANG_READY);
+	sleep_ms(20);
+
+	vcpu_enter(&vm->vcpus[0]);
+	row = row_read(vm_id, 0);
+	hog_stop(&hog);
+	EXPECT(row.tid, ==, gettid());
+	EXPECT(row.state, ==, KVMGANG_RUN);
+	ready = row.count.state_ns[KVMGANG_READY];
+	EXPECT(ready, >=, 10 * NSEC_PER_MSEC);
+	EXPECT(100 * row.count.displaced_ns[KVMGANG_BY_HOST] / ready, >=, 90);
+}
+
 /* The kernel gives a new VM the memory of one that went; its id is new all the same. */
 static void test_destroyed_vm(void)
 {
@@ -318,6 +357,7 @@ TAP_MAIN(
 	{ "a killed process leaves no VM", test_killed_process },
 	{ "a vCPU without thread is blocked, and goes on with another", test_no_thread },
 	{ "a thread that serves two vCPUs serves the one it entered last", test_shared_thread },
+	{ "a vCPU taken over from a thread that waits has waited", test_taken_over },
 	{ "several VMs of a process are told apart", test_several_vms },
 	{ "a destroyed VM goes and its id is not used again", test_destroyed_vm },
 	{ "guests that started before the module are found", test_late_module },
