@@ -5,11 +5,16 @@
  *
  * A share of 90 % where physics says "nearly all" leaves room for what else the host does.
  */
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "guest.h"
 #include "host.h"
 #include "snap.h"
 #include "tap.h"
@@ -104,6 +109,34 @@ static void test_blocked_in_vmm(void)
 	vm->vcpus[0].left = sleep_in_vmm;
 	vm_start(vm, guest_io, 0);
 	expect_share(vm_id_wait(vm), 0, KVMGANG_BLOCKED, 80);
+}
+
+/*
+ * It sleeps inside KVM_RUN, as it does when it halts, but because its memory is not there: userspace
+ * has yet to provide the page.
+ */
+static void test_blocked_in_kvm(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register missing = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_zeropage zeropage = {};
+	struct vm *vm = start_one(-1, guest_spin, 0);
+	uint32_t vm_id = vm_id_wait(vm);
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
+		tap_skip("no userfaultfd: %m");
+	missing.range.start = (uintptr_t)vm->memory + GUEST_SLOTS;
+	missing.range.len = 4096;
+	REQUIRE(ioctl(uffd, UFFDIO_REGISTER, &missing), ==, 0);
+	REQUIRE(madvise(vm->memory + GUEST_SLOTS, 4096, MADV_REMOVE), ==, 0);
+	await(row_read(vm_id, 0).state == KVMGANG_BLOCKED);
+	expect_only(vm_id, 0, KVMGANG_BLOCKED);
+
+	zeropage.range = missing.range;
+	REQUIRE(ioctl(uffd, UFFDIO_ZEROPAGE, &zeropage), ==, 0);
+	vm_wait_progress(vm);
+	await(row_read(vm_id, 0).state == KVMGANG_RUN);
 }
 
 /* What a process of its own, with a VM of its own, tells us. */
@@ -353,6 +386,7 @@ TAP_MAIN(
 	{ "a guest that sleeps is halted, and only that", test_halted },
 	{ "a guest that wakes up by its timer is mostly halted", test_halted_by_timer },
 	{ "a vCPU whose VMM sleeps is blocked", test_blocked_in_vmm },
+	{ "a vCPU whose memory is missing is blocked", test_blocked_in_kvm },
 	{ "a vCPU whose process is stopped is blocked", test_stopped_process },
 	{ "a killed process leaves no VM", test_killed_process },
 	{ "a vCPU without thread is blocked, and goes on with another", test_no_thread },
