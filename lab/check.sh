@@ -13,6 +13,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 groups=(
 	'kselftest-7.2    lab/lab run --kernel 7.2 --nodes 2 --cores 4 --timeout 2400 -- selftests/run.sh'
 	'kselftest-7.3    lab/lab run --kernel 7.3 --nodes 2 --cores 4 --timeout 2400 -- selftests/run.sh'
+	'upstream-kvm     lab/lab run --nodes 2 --cores 2 --timeout 1200 -- selftests/upstream.sh'
 	'diag             lab/lab run --nodes 2 --cores 2 --timeout 1200 -- selftests/diag.sh'
 	'smt              lab/lab run --cores 2 --threads 2 --timeout 1200 -- selftests/run.sh test_counters test_identity'
 	'qemu             lab/qemu-check.sh'

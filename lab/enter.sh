@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # Runs commands in the rootfs, not booted, in a mount namespace of their own: the checkout at /src,
-# the lab's QEMU at /opt/qemu, the lab's own kernels beside Debian's. All else that they write goes
-# to a tmpfs and is gone with them.
+# the lab's QEMU at /opt/qemu, the lab's own kernels beside Debian's, Linux' KVM selftests at
+# /opt/kvm-selftests. All else that they write goes to a tmpfs and is gone with them.
 #
 # This is no sandbox: the commands are root and share the host's network and processes.
 
@@ -19,6 +19,7 @@ enter_with() {
 		mount -t proc proc /mnt/root/proc
 		mount -t tmpfs -o mode=1777 tmp /mnt/root/tmp
 		while [ "$1" != -- ]; do
+			mkdir -p "/mnt/root${1##*:}"
 			mount --bind "${1%:*}" "/mnt/root${1##*:}"
 			shift
 		done
@@ -30,7 +31,7 @@ enter_with() {
 }
 
 enter() {
-	local layers='' name path
+	local layers='' name path mounts
 
 	for path in "$(rootfs_path)" "$(qemu_path)"; do
 		[ -e "$path/.complete" ] || die "the lab is not set up, or its recipe changed: run lab/lab setup"
@@ -40,5 +41,9 @@ enter() {
 		[ -e "$path/.complete" ] || die "the lab is not set up, or its recipe changed: run lab/lab setup"
 		layers+=$path:
 	done
-	enter_with "$(qemu_path):/opt/qemu" "$checkout:/src" -- "$@"
+	mounts=("$(qemu_path):/opt/qemu" "$checkout:/src")
+	# They are built in here, so they may not be there yet.
+	path=$(upstream_path)
+	[ ! -e "$path" ] || mounts+=("$path:/opt/kvm-selftests")
+	enter_with "${mounts[@]}" -- "$@"
 }

@@ -7,7 +7,7 @@
 index=$cache/index
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 suite=trixie
-# Whose source the lab builds kernels from (kernel.sh).
+# Whose source the lab builds from.
 source_series=(7.2)
 
 rootfs_packages=(
