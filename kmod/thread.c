@@ -285,19 +285,23 @@ static void leave(struct kvmgang_thread *t, u64 now)
 static void serve(struct kvmgang_thread *t, struct kvmgang_vcpu *vcpu, u64 now)
 {
 	int cpu = smp_processor_id();
-	struct kvmgang_occupied unused;
+	struct kvmgang_occupied occupied;
+	struct kvmgang_occupant before;
+	u64 ready;
 
 	guard(raw_spinlock)(&vcpu->lock);
 	if (vcpu->thread)
 		vcpu_unbind(vcpu, now);
-	/* What this thread waited before is its own affair. */
+	/* What this thread waited before is its own affair; what the one before it did is not. */
 	vcpu->account.waited = current->sched_info.run_delay;
-	account_arrive(&vcpu->account, now, vcpu->account.waited, is_remote(vcpu, cpu));
+	ready = account_arrive(&vcpu->account, now, vcpu->account.waited, is_remote(vcpu, cpu));
+	before = occupancy_arrive(cpu, vcpu->vm->id, now, &occupied);
+	if (ready)
+		charge_ready(vcpu, cpu, before, &occupied, ready, now);
 	count_migration(vcpu, cpu);
 	vcpu->thread = t;
 	t->vcpu = vcpu;
 	WRITE_ONCE(t->entered, vcpu->key);
-	occupancy_arrive(cpu, vcpu->vm->id, now, &unused);
 	trace_vcpu_bind(vcpu);
 }
 

@@ -111,6 +111,9 @@ u64 vcpu_nr_refused(void);
  */
 struct kvmgang_vcpu *vcpu_get(struct kvm_vcpu *key);
 
+/* KVM destroys @kvm: what is known of it and of its vCPUs goes. Any context. */
+void vcpu_destroy_vm(const struct kvm *kvm);
+
 /* Fills @row with a complete account of @vcpu. Caller holds vms_rwsem or a reference. */
 void vcpu_read(struct kvmgang_vcpu *vcpu, struct kvmgang_vcpu_row *row);
 

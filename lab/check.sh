@@ -15,6 +15,7 @@ groups=(
 	'kselftest-7.3    lab/lab run --kernel 7.3 --nodes 2 --cores 4 --timeout 2400 -- selftests/run.sh'
 	'run-7.2          lab/lab run --kernel 7.2 --nodes 2 --cores 1 --timeout 2400 -- selftests/run.sh test_run'
 	'run-7.3          lab/lab run --kernel 7.3 --nodes 2 --cores 1 --timeout 2400 -- selftests/run.sh test_run'
+	'upstream-kvm     lab/lab run --nodes 2 --cores 2 --timeout 1200 -- selftests/upstream.sh'
 	'diag             lab/lab run --nodes 2 --cores 2 --timeout 1200 -- selftests/diag.sh'
 	'smt              lab/lab run --cores 2 --threads 2 --timeout 1200 -- selftests/run.sh test_counters test_identity'
 	'qemu             lab/qemu-check.sh'

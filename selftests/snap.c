@@ -299,3 +299,57 @@ void snap_check(const struct snap *snap)
 	}
 	EXPECT(vcpus - snap->vcpus, ==, snap->head.nr_vcpus);
 }
+
+void snap_check_order(const struct snap *earlier, const struct snap *later)
+{
+	const struct kvmgang_vcpu_row *before;
+	uint32_t i;
+
+	for (i = 0; i < later->head.nr_vcpus; i++) {
+		before = snap_vcpu(earlier, later->vcpus[i].vm_id, later->vcpus[i].vcpu_id);
+		if (before)
+			row_check_order(before, &later->vcpus[i]);
+	}
+}
+
+static void *reader_thread(void *arg)
+{
+	struct reader *reader = arg;
+	struct snap snaps[2] = {};
+	int now = 0;
+
+	while (!__atomic_load_n(&reader->stop, __ATOMIC_RELAXED)) {
+		snap_read(&snaps[now], ALL_VMS);
+		snap_check(&snaps[now]);
+		snap_check_order(&snaps[!now], &snaps[now]);
+		now = !now;
+		__atomic_fetch_add(&reader->reads, 1, __ATOMIC_RELAXED);
+	}
+	snap_free(&snaps[0]);
+	snap_free(&snaps[1]);
+	return NULL;
+}
+
+void readers_start(struct reader *readers, int nr)
+{
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		readers[i] = (struct reader){};
+		if (pthread_create(&readers[i].thread, NULL, reader_thread, &readers[i]))
+			die("pthread_create");
+	}
+}
+
+void readers_stop(struct reader *readers, int nr, uint64_t min_reads)
+{
+	int i;
+
+	for (i = 0; i < nr; i++)
+		await(__atomic_load_n(&readers[i].reads, __ATOMIC_RELAXED) >= min_reads);
+	for (i = 0; i < nr; i++) {
+		__atomic_store_n(&readers[i].stop, true, __ATOMIC_RELAXED);
+		pthread_join(readers[i].thread, NULL);
+		tap_note("reader %d: %lu snapshots", i, readers[i].reads);
+	}
+}

@@ -9,6 +9,7 @@
 #define SELFTESTS_SNAP_H
 
 #include <linux/kvmgang.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -61,9 +62,27 @@ uint64_t state_sum(const struct kvmgang_counters *count);
 /* ready + costop + throttled: what the scheduler calls run_delay. */
 uint64_t waited(const struct kvmgang_counters *count);
 
-/* Expects of a row by itself, of two reads of it by one reader, and of a VM's and its vCPUs'. */
+/*
+ * Expects of a row by itself, of two reads of it by one reader, and of a VM's and its vCPUs'. Two
+ * snapshots need not have the same rows.
+ */
 void row_check(const struct kvmgang_vcpu_row *row);
 void row_check_order(const struct kvmgang_vcpu_row *earlier, const struct kvmgang_vcpu_row *later);
 void snap_check(const struct snap *snap);
+void snap_check_order(const struct snap *earlier, const struct snap *later);
+
+/*
+ * A thread that takes snapshots of all VMs, one after the other, and expects all of the above of each
+ * and of every row that was in the one before.
+ */
+struct reader {
+	pthread_t thread;
+	uint64_t reads;
+	bool stop;
+};
+
+/* readers_stop() lets each have taken @min_reads first. */
+void readers_start(struct reader *readers, int nr);
+void readers_stop(struct reader *readers, int nr, uint64_t min_reads);
 
 #endif /* SELFTESTS_SNAP_H */

@@ -30,36 +30,6 @@ static void count_one(uint64_t *counter)
 	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 }
 
-/* Rows of both snapshots that are the same vCPU's. */
-static void check_order(const struct snap *earlier, const struct snap *later)
-{
-	const struct kvmgang_vcpu_row *before;
-	uint32_t i;
-
-	for (i = 0; i < later->head.nr_vcpus; i++) {
-		before = snap_vcpu(earlier, later->vcpus[i].vm_id, later->vcpus[i].vcpu_id);
-		if (before)
-			row_check_order(before, &later->vcpus[i]);
-	}
-}
-
-static void *reader(void *reads)
-{
-	struct snap snaps[2] = {};
-	int now = 0;
-
-	while (!stopped()) {
-		snap_read(&snaps[now], ALL_VMS);
-		snap_check(&snaps[now]);
-		check_order(&snaps[!now], &snaps[now]);
-		now = !now;
-		count_one(reads);
-	}
-	snap_free(&snaps[0]);
-	snap_free(&snaps[1]);
-	return NULL;
-}
-
 /* On the second and third pCPU; the readers and what creates VMs have the others. */
 static int crowded_cpu(int n)
 {
@@ -120,28 +90,22 @@ static void start_crowd(void)
 
 static void test_churn(void)
 {
-	uint64_t reads[NR_READERS] = {}, vm_rounds = 0, thread_rounds = 0;
-	pthread_t readers[NR_READERS], creator, replacer;
-	int i;
+	uint64_t vm_rounds = 0, thread_rounds = 0;
+	struct reader readers[NR_READERS];
+	pthread_t creator, replacer;
 
 	start_crowd();
-	for (i = 0; i < NR_READERS; i++)
-		pthread_create(&readers[i], NULL, reader, &reads[i]);
+	readers_start(readers, NR_READERS);
 	pthread_create(&creator, NULL, create_and_destroy, &vm_rounds);
 	pthread_create(&replacer, NULL, replace_threads, &thread_rounds);
 
-	for (i = 0; i < NR_READERS; i++)
-		await(enough(&reads[i], MIN_READS));
 	await(enough(&vm_rounds, MIN_ROUNDS));
 	await(enough(&thread_rounds, MIN_ROUNDS));
+	readers_stop(readers, NR_READERS, MIN_READS);
 
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	pthread_join(creator, NULL);
 	pthread_join(replacer, NULL);
-	for (i = 0; i < NR_READERS; i++) {
-		pthread_join(readers[i], NULL);
-		tap_note("reader %d: %lu snapshots", i, reads[i]);
-	}
 	tap_note("%lu VMs and %lu sets of threads replaced", vm_rounds, thread_rounds);
 }
 
@@ -158,7 +122,7 @@ static void test_wandering(void)
 	for (i = 0; i < MIN_READS; i++) {
 		REQUIRE(snap_read(&snaps[i % 2], vm_id), ==, true);
 		snap_check(&snaps[i % 2]);
-		check_order(&snaps[(i + 1) % 2], &snaps[i % 2]);
+		snap_check_order(&snaps[(i + 1) % 2], &snaps[i % 2]);
 		sleep_ms(1);
 	}
 	EXPECT(snaps[0].head.nr_vcpus, ==, vm->nr_vcpus);

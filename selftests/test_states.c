@@ -5,11 +5,16 @@
  *
  * A share of 90 % where physics says "nearly all" leaves room for what else the host does.
  */
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "guest.h"
 #include "host.h"
 #include "snap.h"
 #include "tap.h"
@@ -104,6 +109,34 @@ static void test_blocked_in_vmm(void)
 	vm->vcpus[0].left = sleep_in_vmm;
 	vm_start(vm, guest_io, 0);
 	expect_share(vm_id_wait(vm), 0, KVMGANG_BLOCKED, 80);
+}
+
+/*
+ * It sleeps inside KVM_RUN, as it does when it halts, but because its memory is not there: userspace
+ * has yet to provide the page.
+ */
+static void test_blocked_in_kvm(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register missing = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_zeropage zeropage = {};
+	struct vm *vm = start_one(-1, guest_spin, 0);
+	uint32_t vm_id = vm_id_wait(vm);
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
+		tap_skip("no userfaultfd: %m");
+	missing.range.start = (uintptr_t)vm->memory + GUEST_SLOTS;
+	missing.range.len = 4096;
+	REQUIRE(ioctl(uffd, UFFDIO_REGISTER, &missing), ==, 0);
+	REQUIRE(madvise(vm->memory + GUEST_SLOTS, 4096, MADV_REMOVE), ==, 0);
+	await(row_read(vm_id, 0).state == KVMGANG_BLOCKED);
+	expect_only(vm_id, 0, KVMGANG_BLOCKED);
+
+	zeropage.range = missing.range;
+	REQUIRE(ioctl(uffd, UFFDIO_ZEROPAGE, &zeropage), ==, 0);
+	vm_wait_progress(vm);
+	await(row_read(vm_id, 0).state == KVMGANG_RUN);
 }
 
 /* What a process of its own, with a VM of its own, tells us. */
@@ -267,6 +300,45 @@ static void test_shared_thread(void)
 	vcpus[0].tid = 0;
 }
 
+static void spin_in_vmm(struct vcpu *vcpu)
+{
+	while (!__atomic_load_n(&vcpu->stop, __ATOMIC_RELAXED))
+		;
+}
+
+/*
+ * Another thread enters the vCPU while its own, out of KVM_RUN, waits for a pCPU. The wait was the
+ * vCPU's, and ends there like any other: the row says because of whom it was.
+ */
+static void test_taken_over(void)
+{
+	struct vm *vm = vm_new(1);
+	struct kvmgang_vcpu_row row;
+	struct hog hog;
+	uint32_t vm_id;
+	uint64_t ready;
+
+	if (nr_cpus() < 2)
+		tap_skip("needs 2 CPUs");
+	pin_thread(0, nth_cpu(0));
+	vm_pin(vm, nth_cpu(1));
+	vm->vcpus[0].left = spin_in_vmm;
+	vm_start(vm, guest_io, 0);
+	vm_id = vm_id_wait(vm);
+	hog_start(&hog, nth_cpu(1), true);
+	await(row_read(vm_id, 0).state == KVMGANG_READY);
+	sleep_ms(20);
+
+	vcpu_enter(&vm->vcpus[0]);
+	row = row_read(vm_id, 0);
+	hog_stop(&hog);
+	EXPECT(row.tid, ==, gettid());
+	EXPECT(row.state, ==, KVMGANG_RUN);
+	ready = row.count.state_ns[KVMGANG_READY];
+	EXPECT(ready, >=, 10 * NSEC_PER_MSEC);
+	EXPECT(100 * row.count.displaced_ns[KVMGANG_BY_HOST] / ready, >=, 90);
+}
+
 /* The kernel gives a new VM the memory of one that went; its id is new all the same. */
 static void test_destroyed_vm(void)
 {
@@ -314,10 +386,12 @@ TAP_MAIN(
 	{ "a guest that sleeps is halted, and only that", test_halted },
 	{ "a guest that wakes up by its timer is mostly halted", test_halted_by_timer },
 	{ "a vCPU whose VMM sleeps is blocked", test_blocked_in_vmm },
+	{ "a vCPU whose memory is missing is blocked", test_blocked_in_kvm },
 	{ "a vCPU whose process is stopped is blocked", test_stopped_process },
 	{ "a killed process leaves no VM", test_killed_process },
 	{ "a vCPU without thread is blocked, and goes on with another", test_no_thread },
 	{ "a thread that serves two vCPUs serves the one it entered last", test_shared_thread },
+	{ "a vCPU taken over from a thread that waits has waited", test_taken_over },
 	{ "several VMs of a process are told apart", test_several_vms },
 	{ "a destroyed VM goes and its id is not used again", test_destroyed_vm },
 	{ "guests that started before the module are found", test_late_module },
