@@ -262,7 +262,7 @@ static void test_death_in_birth(struct kunit *test)
 	for (round = 0; round < 2000; round++) {
 		us = random_below(&rnd, work_us);
 		failures += !fake_vm_enter(vm, 0);
-		usleep_range(us, us);
+		usleep_range(us, us + 1);
 		fake_vm_destroy(vm);
 		/* Half of the time it has caught up before the next birth. */
 		if (random_below(&rnd, 2))
