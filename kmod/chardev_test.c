@@ -453,6 +453,7 @@ static void test_sums(struct kunit *test)
 	KUNIT_EXPECT_LE(test, s->out_begin_ns, s->out_end_ns);
 	for (i = 0; i < NR_VMS; i++) {
 		sum = (struct kvmgang_counters){};
+		KUNIT_ASSERT_LE(test, row + vms[i].nr_vcpus, NR_VCPUS);
 		for (nr = 0; nr < vms[i].nr_vcpus; nr++, row++) {
 			KUNIT_EXPECT_EQ(test, vcpus[row].vm_id, vms[i].vm_id);
 			KUNIT_EXPECT_GE(test, vcpus[row].born_ns, vms[i].born_ns);
