@@ -51,12 +51,12 @@ struct kvmgang_vcpu *fake_vm_enter(struct fake_vm *vm, u32 id);
 void fake_vm_destroy(struct fake_vm *vm);
 
 /*
- * Waits until @condition holds. False after 10 s, when it never will: an assertion that fails is a
- * better end than KUnit's, which would wait for the thread of the test.
+ * Waits until @condition holds. False after two minutes, when it never will: an assertion that fails
+ * is a better end than KUnit's, which would wait for the thread of the test.
  */
 #define await(condition)						\
 ({									\
-	int polls_left_ = 10000;					\
+	int polls_left_ = 120000;					\
 									\
 	while (!(condition) && --polls_left_)				\
 		usleep_range(1000, 1100);				\

@@ -9,7 +9,8 @@
  *
  * Times come from the scheduler: a preempted thread's last_queued is when it left its pCPU, and its
  * last_arrival is when it got one, both by the run queue's clock that run_delay is measured with.
- * Only the moment of falling asleep is taken here. So the cost of the switch itself counts as run.
+ * A thread that falls asleep leaves when the next one arrives, or if that is the idle task when the
+ * switch is seen here.
  *
  * A vCPU may be served by another thread later, and a thread may serve several vCPUs in turn.
  * kvmgang_vcpu::thread, under the vCPU's lock, says who serves it; kvmgang_thread::vcpu may be
@@ -200,6 +201,20 @@ static struct kvmgang_occupant occupant_of(const struct task_struct *p)
 	return who;
 }
 
+/*
+ * When the current thread, which falls asleep, left its pCPU to @next: when @next got it, or the two
+ * would both be running for as long as the switch takes. That stamp is missing when @next was not
+ * queued: the idle task, or one that was preempted on its way to sleep.
+ */
+static u64 departure(const struct task_struct *next, u64 now)
+{
+	u64 stamp = next->sched_info.last_arrival;
+
+	if (is_idle_task(next) || stamp <= current->sched_info.last_arrival)
+		return now;
+	return stamp;
+}
+
 static void vcpu_depart(struct kvmgang_vcpu *vcpu, const struct task_struct *next,
 			struct kvmgang_occupant who)
 {
@@ -212,7 +227,7 @@ static void vcpu_depart(struct kvmgang_vcpu *vcpu, const struct task_struct *nex
 	vcpu->preempted = queued;
 	if (!queued)
 		rest = is_halting(vcpu) ? KVMGANG_HALTED : KVMGANG_BLOCKED;
-	vcpu->departed = queued ?: now;
+	vcpu->departed = queued ?: departure(next, now);
 	account_depart(a, vcpu->departed, rest);
 	a->count.switches++;
 	a->count.preemptions += vcpu->preempted;

@@ -10,6 +10,7 @@
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
 #include <linux/slab.h>
+#include <linux/stop_machine.h>
 
 #include "kunit.h"
 #include "vcpu.h"
@@ -113,21 +114,21 @@ static void test_freed(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, no_vms());
 }
 
-static void enter_own_vcpu(void *vm)
+static int enter_own_vcpu(void *vm)
 {
 	fake_vm_enter(vm, smp_processor_id());
+	return 0;
 }
 
-/* All vCPUs of a VM enter the guest for the first time at once. */
+/* All vCPUs of a VM enter the guest for the first time at once; no pCPU comes or goes meanwhile. */
 static void test_born_at_once(struct kunit *test)
 {
 	struct fake_vm *vm = fake_vm_new(test, nr_cpu_ids);
 	struct kvmgang_vcpu *vcpu;
 	int round, cpu;
 
-	guard(cpus_read_lock)();
 	for (round = 0; round < 100; round++) {
-		on_each_cpu(enter_own_vcpu, vm, true);
+		stop_machine(enter_own_vcpu, vm, cpu_online_mask);
 		KUNIT_ASSERT_EQ(test, vcpu_nr_vms(), 1);
 		KUNIT_ASSERT_EQ(test, vcpu_nr_vcpus(), num_online_cpus());
 		vcpu = fake_vm_enter(vm, cpumask_first(cpu_online_mask));
@@ -241,6 +242,33 @@ static void test_churn(struct kunit *test)
 	expect_living(test, 0, 0);
 	/* Each birth took one id. */
 	KUNIT_EXPECT_EQ(test, next_id(test) - first - 1, births);
+	KUNIT_EXPECT_TRUE(test, await(no_vms()));
+}
+
+/*
+ * A VM dies at any moment of the worker's work for its birth. The worker is queued on this pCPU and
+ * gives way to us wherever it can be preempted; a removal too many trips over a list.
+ */
+static void test_death_in_birth(struct kunit *test)
+{
+	const u32 work_us = 1000;	/* a debug kernel's worker takes less */
+	struct fake_vm *vm = fake_vm_new(test, 1);
+	struct rnd_state rnd;
+	u32 us, round, failures = 0;
+
+	seed_random(test, &rnd);
+	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
+	sched_set_fifo(current);
+	for (round = 0; round < 2000; round++) {
+		us = random_below(&rnd, work_us);
+		failures += !fake_vm_enter(vm, 0);
+		usleep_range(us, us + 1);
+		fake_vm_destroy(vm);
+		/* Half of the time it has caught up before the next birth. */
+		if (random_below(&rnd, 2))
+			failures += !await(no_vms());
+	}
+	KUNIT_EXPECT_EQ(test, failures, 0);
 	KUNIT_EXPECT_TRUE(test, await(no_vms()));
 }
 
@@ -575,7 +603,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_same_address),
 	KUNIT_CASE(test_freed),
 	KUNIT_CASE(test_born_at_once),
-	KUNIT_CASE(test_churn),
+	KUNIT_CASE_SLOW(test_churn),
+	KUNIT_CASE_SLOW(test_death_in_birth),
 	KUNIT_CASE_SLOW(test_limits),
 	KUNIT_CASE(test_settle_running),
 	KUNIT_CASE(test_settle_asleep),

@@ -70,6 +70,36 @@ static void test_wakeups(void)
 	EXPECT(during.switches - during.preemptions, <=, during.wakeups + 1);
 }
 
+/* However often vCPUs give way to each other, a pCPU's time is counted once. */
+static void test_one_at_a_time(void)
+{
+	struct snap first = {}, last = {};
+	uint64_t run = 0, elapsed;
+	struct vm *vm;
+	uint32_t vm_id;
+
+	need_cpus(2);
+	vm = start_on(nth_cpu(1), 4, guest_ping, 0);
+	vm_id = vm_id_wait(vm);
+	sleep_ms(WATCH_MS);
+	REQUIRE(snap_read(&first, vm_id), ==, true);
+	sleep_ms(WATCH_MS);
+	REQUIRE(snap_read(&last, vm_id), ==, true);
+
+	elapsed = last.head.out_end_ns - first.head.out_begin_ns;
+	for (uint32_t i = 0; i < 4; i++) {
+		const struct kvmgang_vcpu_row *from = snap_vcpu(&first, vm_id, i);
+		const struct kvmgang_vcpu_row *to = snap_vcpu(&last, vm_id, i);
+
+		run += to->count.state_ns[KVMGANG_RUN] - from->count.state_ns[KVMGANG_RUN];
+	}
+	tap_note("%lu ns run in %lu ns", run, elapsed);
+	EXPECT(run, <=, elapsed);
+	EXPECT(run, >=, elapsed / 2);
+	snap_free(&first);
+	snap_free(&last);
+}
+
 /* Moves a vCPU that spins and waits until it runs there. */
 static struct kvmgang_counters move(struct vm *vm, uint32_t vm_id, int cpu)
 {
@@ -347,6 +377,7 @@ static void test_histogram(void)
 TAP_MAIN(
 	{ "preempted vCPUs count preemptions and switches", test_switches },
 	{ "sleeping vCPUs count wake-ups", test_wakeups },
+	{ "vCPUs that share a pCPU run one at a time", test_one_at_a_time },
 	{ "a moved vCPU counts one migration of each level that it crossed", test_migrations },
 	{ "run time off the home node is remote", test_run_remote },
 	{ "run time beside a foreign hardware thread is shared", test_run_shared },

@@ -115,7 +115,7 @@ static void test_vms(void)
 }
 
 /* A process whose vCPUs do not leave KVM_RUN; it says when the module knows them, and stays. */
-static pid_t start_vmm(guest_program program)
+static pid_t start_vmm(const char *program)
 {
 	uint32_t vm_id = 0;
 	int said[2];
