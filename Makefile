@@ -93,7 +93,8 @@ $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	mv $@.partial $@
 
 $(BUILD)/userspace/run.o: $(BUILD)/sched_ext/scx_kvmgang.skel.h
-$(BUILD)/userspace/run.o: all_cflags += -I$(BUILD)/sched_ext
+# What is generated is not ours to be warned of.
+$(BUILD)/userspace/run.o: all_cflags += -isystem $(BUILD)/sched_ext
 
 hold_users := $(BUILD)/selftests/test_hold $(BUILD)/selftests/test_run
 $(hold_users:=.o): $(BUILD)/selftests/hold.skel.h
