@@ -135,7 +135,7 @@ meaning_of() {
 	eval "set -- $1"
 	while [ $# -gt 0 ]; do
 		case $1 in
-		-include | -isystem) printf '%s\n' "$1" "$2"; shift ;;
+		-include) printf '%s\n' "$1" "$2"; shift ;;
 		-I/usr/src/*) printf '%s\n' -isystem "${1#-I}" ;;
 		-Wp,*) ;;
 		-I* | -D* | -W* | -std=* | -nostdinc | -pthread | --target=* | \
