@@ -145,7 +145,6 @@ static struct service command_start(const char *fault, const char *argument1, co
 	if (!service.pid) {
 		name.sun_path[0] = '@';
 		setenv("NOTIFY_SOCKET", name.sun_path, 1);
-		setenv("WATCHDOG_USEC", WATCHDOG_USEC, 1);
 		dup2(output[1], STDOUT_FILENO);
 		dup2(output[1], STDERR_FILENO);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -255,6 +254,7 @@ static void test_run(void)
 	int i;
 
 	guests_start(&guests);
+	setenv("WATCHDOG_USEC", WATCHDOG_USEC, 1);
 	service = service_start(NULL, NULL);
 	guests_check(&guests);
 	for (i = 0; i < 3; i++)
