@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the scheduler and the command tell each other: faults that a test asks for, why the scheduler
- * left, and what it counted. Both are always of one build, so this is no ABI.
+ * What the scheduler and the command tell each other: faults that a test asks for, why the
+ * scheduler left, and what it counted. Both are always of one build, so this is no ABI.
  *
  * Included after vmlinux.h by one and after <linux/types.h> by the other.
  */
@@ -13,8 +13,8 @@
 
 /*
  * What befalls a thread called FAULTY_COMM as soon as it wants to run. Tests must see the kernel
- * throw the scheduler out for what really happened; in production it is FAULT_NONE, and the verifier
- * removes the code.
+ * throw the scheduler out for what really happened; in production it is FAULT_NONE, and the
+ * verifier removes the code.
  */
 #define FAULTY_COMM	"kvmgang-faulty"
 

@@ -36,8 +36,11 @@ void notify(const char *format, ...)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
-	/* Who does not get it acts as if nothing had been said; there is nobody else to tell. */
-	sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&to,
+	/*
+	 * Whoever listens and does not read must not hold up the one who holds the scheduler. What
+	 * does not get through is lost; there is nobody else to tell.
+	 */
+	sendto(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&to,
 	       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
 	close(fd);
 }

@@ -38,17 +38,17 @@ int open(const char *file, int oflag, ...)
 	return -1;
 }
 
-FILE *fopen(const char *file, const char *mode)
+FILE *fopen(const char *filename, const char *modes)
 {
-	FILE *(*real)(const char *file, const char *mode) = dlsym(RTLD_NEXT, "fopen");
+	FILE *(*real)(const char *filename, const char *modes) = dlsym(RTLD_NEXT, "fopen");
 	static const char sched_ext[] = "/sys/kernel/sched_ext";
 	const char *instead = getenv("FAKE_SCHED_EXT");
 	char path[4096];
 
-	if (!instead || strncmp(file, sched_ext, sizeof(sched_ext) - 1) != 0)
-		return real(file, mode);
-	snprintf(path, sizeof(path), "%s%s", instead, file + sizeof(sched_ext) - 1);
-	return real(path, mode);
+	if (!instead || strncmp(filename, sched_ext, sizeof(sched_ext) - 1) != 0)
+		return real(filename, modes);
+	snprintf(path, sizeof(path), "%s%s", instead, filename + sizeof(sched_ext) - 1);
+	return real(path, modes);
 }
 
 static struct kvmgang_vcpu_row *add_vcpu(__u32 nr, __u32 vm_id, __u32 id, __u64 born, __u64 now)
