@@ -79,12 +79,15 @@ $(BUILD)/vmlinux.h:
 	bpftool btf dump file $(kernel_types) format c >$@.partial
 	mv $@.partial $@
 
-$(BUILD)/%.bpf.o: %.bpf.c $(BUILD)/vmlinux.h
+bpf_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard sched_ext/*.bpf.c selftests/*.bpf.c))
+
+# A static pattern: that of the tests' objects has a shorter stem, and would be taken.
+$(bpf_objects): $(BUILD)/%.bpf.o: %.bpf.c $(BUILD)/vmlinux.h
 	@mkdir -p $(@D)
 	$(CLANG) --target=bpf -mcpu=v3 -MMD -MP -O2 -g -Wall -Werror -fms-extensions -Wno-microsoft-anon-tag \
 		-Wno-missing-declarations -I$(BUILD) -c -o $@ $<
 
-.SECONDARY: $(BUILD)/selftests/hold.bpf.o $(BUILD)/sched_ext/scx_kvmgang.bpf.o
+.SECONDARY: $(bpf_objects)
 $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	bpftool gen skeleton $< name $(notdir $*) >$@.partial
 	mv $@.partial $@
