@@ -16,7 +16,8 @@ struct options {
 	bool json;
 	double interval_s;
 	unsigned long count;	/* refreshes of top, 0: until stopped */
-	const char *vm;		/* the VM that show is asked for */
+	const char *vm;		/* the VM that the command is asked for */
+	char **settings;	/* keys, or KEY=VALUE; ends with NULL */
 };
 
 int command_list(const struct options *options);
@@ -24,5 +25,8 @@ int command_show(const struct options *options);
 int command_top(const struct options *options);
 int command_run(const struct options *options);
 int command_status(const struct options *options);
+int command_set(const struct options *options);
+int command_reset(const struct options *options);
+int command_defaults(const struct options *options);
 
 #endif /* KVMGANG_COMMAND_H */

@@ -192,6 +192,82 @@ three_vms() {
 	json .kernel "\"$(uname -r)\""
 }
 
+@test "show: settings and where they come from" {
+	three_vms
+	fake show web -i 0.1
+	[ "$status" -eq 0 ]
+	[[ $output == *$'\nPolicy\nKEY        VALUE ORIGIN\nshares     250   cgroup\n'* ]]
+	[[ $output == *$'\ncostop_us  3000  default\n'* ]]
+	[[ $output == *$'\nhome_nodes 0-1,3 user\n'* ]]
+	fake show web -i 0.1 --json
+	json .policy.shares '{"value":250,"origin":"cgroup"}'
+	json .policy.gang '{"value":"auto","origin":"default"}'
+	json .policy.home_nodes '{"value":[0,1,3],"origin":"user"}'
+	json '.policy | keys | length' 5
+}
+
+@test "defaults" {
+	fake defaults
+	[ "$status" -eq 0 ]
+	[ "${lines[5]}" = "home_nodes auto  default" ]
+	fake defaults --json
+	json .home_nodes.value '"auto"'
+	json .costart_us '{"value":2000,"origin":"default"}'
+}
+
+# asks REQUEST ARGUMENT...: silent, and the module is asked this
+asks() {
+	local expected=$1
+
+	shift
+	export FAKE_ASKED=$BATS_TEST_TMPDIR/asked
+	rm -f "$FAKE_ASKED"
+	fake "$@"
+	[ "$status" -eq 0 ]
+	[ -z "$output" ]
+	echo "expected $expected, got $(<"$FAKE_ASKED")"
+	[ "$(<"$FAKE_ASKED")" = "$expected" ]
+}
+
+@test "set, reset and defaults ask for all at once" {
+	three_vms
+	asks "vm 1 set 0x1 reset 0: 10000 0 0 0 0" set web shares=10000
+	asks "vm 1 set 0x1f reset 0: 1 2 1000000 100 35" \
+		set 1 gang=strict shares=1 costart_us=100 home_nodes=0-1,5 costop_us=1000000
+	asks "vm 1 set 0x10 reset 0x1: 0 0 0 0 0" set web home_nodes=auto shares=default
+	asks "vm 1 set 0x10 reset 0: 0 0 0 0 9223372036854775808" set 1 home_nodes=63
+	asks "vm 1 set 0 reset 0x1f: 0 0 0 0 0" reset web
+	asks "vm 1 set 0 reset 0xa: 0 0 0 0 0" reset 1 gang costart_us
+	asks "vm 0 set 0x2 reset 0x4: 0 0 0 0 0" defaults gang=off costop_us=default
+}
+
+@test "what the module refuses is one line and status 1" {
+	three_vms
+	FAKE_SET_ERRNO=34 FAKE_BAD=0x10 fake set web shares=7 home_nodes=8-9
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: home_nodes '8-9': must be auto or a list of nodes such as 0-1,3, which have CPUs or memory" ]
+	FAKE_SET_ERRNO=22 FAKE_BAD=0x8 fake set web costart_us=3001
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: costart_us '3001': must be 100 to 1000000, and not above costop_us, which is 3000" ]
+	FAKE_SET_ERRNO=22 FAKE_BAD=0xc fake set web costart_us=300 costop_us=200
+	[ "$output" = "kvmgang: costop_us '200': must be 100 to 1000000, and not below costart_us, which is 300" ]
+	FAKE_SET_ERRNO=22 FAKE_BAD=0x4 FAKE_BAD_VM=7 fake defaults costop_us=200
+	[ "$output" = "kvmgang: costop_us '200': must be 100 to 1000000, and not below costart_us of VM 7" ]
+	FAKE_SET_ERRNO=22 FAKE_BAD=0x4 fake reset web costop_us
+	[ "$output" = "kvmgang: costop_us 'default': must be 100 to 1000000, and not below costart_us, which is 2000" ]
+	FAKE_SET_ERRNO=1 fake set web shares=7
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: /dev/kvmgang: to change something needs CAP_SYS_NICE" ]
+	FAKE_SET_ERRNO=2 fake set web shares=7
+	[ "$output" = "kvmgang: VM id '1': no VM has this id (any more)" ]
+	fake set nobody shares=7
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: VM 'nobody': no VM has this name (kvmgang list shows all)" ]
+	FAKE_ERRNO=13 fake defaults shares=7
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: /dev/kvmgang: permission denied (root, or who may write it)" ]
+}
+
 @test "an older ABI is refused, a newer one is not" {
 	FAKE_ABI=0 fake list
 	[ "$status" -eq 1 ]
