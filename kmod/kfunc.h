@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What a sched_ext scheduler may ask and tell: see kfunc.c. */
+/* What a sched_ext scheduler may ask and tell: see kfunc.c. It may include this after vmlinux.h. */
 #ifndef KVMGANG_KFUNC_H
 #define KVMGANG_KFUNC_H
 
+#ifndef __VMLINUX_H__
 #include <linux/types.h>
+#endif
 
 /*
  * Grows with every change of a kfunc's meaning or signature. A scheduler compares it with the one
