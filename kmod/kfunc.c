@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a sched_ext scheduler may ask about vCPUs and what their VMs are to get, and tell about those
- * that it holds back. What the kernel cannot tell apart, a vCPU that waits because pCPUs are busy and
- * one that waits because the scheduler wants it to, becomes ready, costop or throttled time by these.
+ * What a sched_ext scheduler may ask about vCPUs and what their VMs are to get, and tell about
+ * those that it holds back. What the kernel cannot tell apart, a vCPU that waits because pCPUs are
+ * busy and one that waits because the scheduler wants it to, becomes ready, costop or throttled
+ * time by these.
  *
  * A vCPU is named by the tid of its thread, p->pid as BPF sees it, and not by its task_struct: for
  * a pointer the verifier wants the module's BTF of task_struct to be the kernel's very own type,
@@ -171,8 +172,8 @@ __bpf_kfunc int kvmgang_set_home(u32 vm_id, u64 nodes)
  * @key: KVMGANG_KEY_SHARES, for cpu.weight
  * @value: in the key's range; U64_MAX: the cgroup says nothing
  *
- * It counts for a VM of which the user has not set @key, and outlives the scheduler. Which cgroup is
- * the VM's, of those that its threads are in and their ancestors, the scheduler knows.
+ * It counts for a VM of which the user has not set @key, and outlives the scheduler. Which cgroup
+ * is the VM's, of those that its threads are in and their ancestors, the scheduler knows.
  *
  * Return: 0; -EINVAL: another @key; -ERANGE: another @value; -ENOENT: no such VM.
  */

@@ -3,20 +3,21 @@
  * What each VM is to get. The module decides nothing by it: it keeps what users set and what the
  * scheduler told, and answers what results. It outlives every scheduler, and no VM.
  *
- * A value is, in this order, what the user set of the VM, what its cgroup says, the default that the
- * user set, or what is built in. Nothing is copied at birth, so a changed default is seen by all VMs
- * that have nothing better at once.
+ * A value is, in this order, what the user set of the VM, what its cgroup says, the default that
+ * the user set, or what is built in. Nothing is copied at birth, so a changed default is seen by
+ * all VMs that have nothing better at once.
  *
  * What a cgroup says is the scheduler's to tell (kvmgang_set_cgroup()). The module could call the
  * read_u64() of the cgroup's file cpu.weight, but not be told of changes; and which one of the
- * cgroups above a vCPU's thread is the VM's is a matter of who made them: libvirt puts the threads two
- * levels below the one that has the weight. Without a sched_ext scheduler nobody asks for shares.
+ * cgroups above a vCPU's thread is the VM's depends on who made them: the threads may be levels
+ * below the one that was given the weight. Without a sched_ext scheduler nobody asks for shares.
  *
  * Users change one thing at a time (change_mutex), and while one does, no VM goes (vms_rwsem).
  * Whoever reads may hold run queue locks, so what was decided is written under publish_lock and a
  * sequence count, which make the change of several values one.
  *
- * Not here: which values are allowed (policy_keys.h), the doors (chardev.c, policy_sysfs.c, kfunc.c).
+ * Not here: which values are allowed (policy_keys.h), the doors (chardev.c, policy_sysfs.c,
+ * kfunc.c).
  */
 #include <linux/capability.h>
 #include <linux/mutex.h>
@@ -69,7 +70,7 @@ static void update_home(struct kvmgang_vm *vm)
 	vm_set_home(vm, nodes ?: vm->settings.auto_home);
 }
 
-/* Of a new VM: who changes the default later finds it on the list; who did it before counts here. */
+/* Of a new VM: who changes the default later finds it on the list, who did before counts here. */
 void policy_update_home(struct kvmgang_vm *vm)
 {
 	guard(raw_spinlock_irqsave)(&publish_lock);

@@ -22,29 +22,30 @@ enum policy_type {
 
 struct policy_key {
 	const char *name;
-	enum policy_type type;
 	__u64 min, max, builtin;
-	int of_cgroup;			/* a VM's cgroup may give it */
 	const char *words[POLICY_MAX_WORDS];
+	enum policy_type type;
+	int of_cgroup;			/* a VM's cgroup may give it */
 };
 
 static const struct policy_key policy_keys[KVMGANG_NR_KEYS] = {
 	[KVMGANG_KEY_SHARES] = {
-		"shares", POLICY_NUMBER, KVMGANG_SHARES_MIN, KVMGANG_SHARES_MAX, 100,
+		"shares", KVMGANG_SHARES_MIN, KVMGANG_SHARES_MAX, 100,
 		.of_cgroup = 1,
 	},
 	[KVMGANG_KEY_GANG] = {
-		"gang", POLICY_WORD, 0, KVMGANG_NR_GANGS - 1, KVMGANG_GANG_AUTO,
-		.words = { "off", "relaxed", "strict", "auto" },
+		"gang", 0, KVMGANG_NR_GANGS - 1, KVMGANG_GANG_AUTO,
+		{ "off", "relaxed", "strict", "auto" }, POLICY_WORD,
 	},
 	[KVMGANG_KEY_COSTOP_US] = {
-		"costop_us", POLICY_NUMBER, KVMGANG_SKEW_US_MIN, KVMGANG_SKEW_US_MAX, 3000,
+		"costop_us", KVMGANG_SKEW_US_MIN, KVMGANG_SKEW_US_MAX, 3000,
 	},
 	[KVMGANG_KEY_COSTART_US] = {
-		"costart_us", POLICY_NUMBER, KVMGANG_SKEW_US_MIN, KVMGANG_SKEW_US_MAX, 2000,
+		"costart_us", KVMGANG_SKEW_US_MIN, KVMGANG_SKEW_US_MAX, 2000,
 	},
 	[KVMGANG_KEY_HOME_NODES] = {
-		"home_nodes", POLICY_NODES, 0, ~0ULL, 0,
+		"home_nodes", 0, ~0ULL, 0,
+		.type = POLICY_NODES,
 	},
 };
 
@@ -53,9 +54,8 @@ static const struct policy_order {
 	enum kvmgang_key low, high;
 } policy_orders[] = {
 	{ KVMGANG_KEY_COSTART_US, KVMGANG_KEY_COSTOP_US },
+	{ 0, 0 }
 };
-
-#define POLICY_NR_ORDERS	(sizeof(policy_orders) / sizeof(policy_orders[0]))
 
 /* What somebody gave: value[n] counts if bit n of @given is set. */
 struct policy_settings {
@@ -108,8 +108,8 @@ static inline void policy_apply(struct policy_settings *to, const struct policy_
 }
 
 /*
- * The value of @key for a VM of which the user gave @own and its cgroup @cgroup, with @defaults, and
- * where it comes from. For the defaults themselves @own is them and @defaults is NULL.
+ * The value of @key for a VM of which the user gave @own and its cgroup @cgroup, with @defaults,
+ * and where it comes from. For the defaults themselves @own is them and @defaults is NULL.
  */
 static inline __u64 policy_value(const struct policy_settings *own,
 				 const struct policy_settings *cgroup,
@@ -132,12 +132,11 @@ static inline __u64 policy_contradictions(const struct policy_settings *own,
 					  const struct policy_settings *cgroup,
 					  const struct policy_settings *defaults)
 {
+	const struct policy_order *o;
 	__u64 bad = 0;
-	__u32 i, origin;
+	__u32 origin;
 
-	for (i = 0; i < POLICY_NR_ORDERS; i++) {
-		const struct policy_order *o = &policy_orders[i];
-
+	for (o = policy_orders; o->low != o->high; o++) {
 		if (policy_value(own, cgroup, defaults, o->low, &origin) >
 		    policy_value(own, cgroup, defaults, o->high, &origin))
 			bad |= policy_bit(o->low) | policy_bit(o->high);

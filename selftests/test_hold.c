@@ -62,10 +62,13 @@ static void attach_scheduler(void)
 	await(is_enabled());
 }
 
+/* The kernel frees the programs, which hold the module, some time after the last user is gone. */
 static void detach_scheduler(void)
 {
 	bpf_link__destroy(attached);
 	await(!is_enabled());
+	hold__destroy(scheduler);
+	await(read_number("/sys/module/kvmgang/refcnt") == 0);
 }
 
 /* It did all it was asked to and was not thrown out. */
@@ -299,7 +302,9 @@ static void expect_shares(uint32_t vm_id, uint64_t shares, enum kvmgang_origin o
 
 static void test_told(void)
 {
-	uint64_t first = 1ULL << node_of(nth_cpu(0)), other = first;
+	/* On a host with one node there is no other home, and less to see. */
+	uint64_t first = 1ULL << node_of(nth_cpu(0));
+	uint64_t other = 1ULL << node_of(nth_cpu(nr_cpus() - 1));
 	struct kvmgang_policy policy = {
 		.set = 1 << KVMGANG_KEY_SHARES | 1 << KVMGANG_KEY_HOME_NODES,
 		.setting[KVMGANG_KEY_SHARES].value = 9,
@@ -311,8 +316,6 @@ static void test_told(void)
 	start_witnesses(&witness, 1);
 	vm_id = witness.vm_id;
 	scheduler->bss->asked_vm = vm_id;
-	/* On a host with one node there is no other home, and less to see. */
-	other = 1ULL << node_of(nth_cpu(nr_cpus() - 1));
 	tell(other, KVMGANG_KEY_SHARES, 333);
 	EXPECT(scheduler->bss->set_home_result, ==, 0);
 	EXPECT(scheduler->bss->set_cgroup_result, ==, 0);

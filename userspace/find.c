@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The VM that is meant on the command line, by id or by name. What consists of digits only is an id;
- * a name that several VMs have is refused, not guessed.
+ * The VM that is meant on the command line, by id or by name. What consists of digits only is an
+ * id; a name that several VMs have is refused, not guessed.
  */
 #include <err.h>
 #include <errno.h>

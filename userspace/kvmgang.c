@@ -2,8 +2,8 @@
 /*
  * kvmgang: shows where the time of every vCPU on this host goes, and sets what each VM is to get.
  * This file is the table of commands and the options that they share; what a command does is in a
- * file of its own. It does not touch the device: a mistake on the command line is reported whether or
- * not the module is loaded.
+ * file of its own. It does not touch the device: a mistake on the command line is reported whether
+ * or not the module is loaded.
  */
 #include <err.h>
 #include <errno.h>
@@ -25,7 +25,7 @@
 struct command {
 	const char *name;
 	int (*fn)(const struct options *options);
-	const char *takes;	/* of the options "i" and "n", "V" if it needs a VM, "S": settings */
+	const char *takes;	/* options "i" and "n"; "V": needs a VM; "S": settings */
 	const char *usage;
 };
 
@@ -93,8 +93,8 @@ static const struct command *find_command(const char *name)
 		if (!strcmp(commands[i].name, name))
 			return &commands[i];
 	}
-	errx(STATUS_USAGE, "command '%s': must be list, show, top, run, status, set, reset or defaults",
-	     name);
+	errx(STATUS_USAGE,
+	     "command '%s': must be list, show, top, run, status, set, reset or defaults", name);
 }
 
 static void require(const struct command *command, char option, const char *name)

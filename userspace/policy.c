@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Settings as text: KEY=VALUE becomes a request, and what the module answers a report or a line that
- * says what was wrong. The keys and their ranges are the module's own table; what it alone can know,
- * which nodes there are and what other settings say, it is asked.
+ * Settings as text: KEY=VALUE becomes a request, and what the module answers a report or a line
+ * that says what was wrong. The keys and their ranges are the module's own table; what it alone can
+ * know, which nodes there are and what other settings say, it is asked.
  */
 #include <err.h>
 #include <errno.h>
@@ -247,8 +247,7 @@ static void __attribute__((noreturn)) fail_order(const struct kvmgang_policy *as
 	char range[256];
 
 	describe(key, range, sizeof(range));
-	for (size_t i = 0; i < POLICY_NR_ORDERS; i++) {
-		const struct policy_order *o = &policy_orders[i];
+	for (const struct policy_order *o = policy_orders; o->low != o->high; o++) {
 		__u32 other = key == o->low ? o->high : o->low;
 		const char *side = key == o->low ? "above" : "below";
 		__u64 limit = asked->set & policy_bit(other) ? asked->setting[other].value :

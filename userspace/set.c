@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * kvmgang set, reset and defaults: what VMs are to get. All keys of one command line are changed in
- * one call, so that a mistake in one leaves all as they were. It remembers nothing: settings last as
- * long as the VM, and defaults as long as the module.
+ * one call, so that a mistake in one leaves all as they were. It remembers nothing: settings last
+ * as long as the VM, and defaults as long as the module.
  */
 #include <err.h>
 #include <stdio.h>

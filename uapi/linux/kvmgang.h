@@ -220,8 +220,8 @@ struct kvmgang_lookup {
  * keys are appended.
  *
  * KVMGANG_KEY_SHARES: relative weight of the VM, KVMGANG_SHARES_MIN to _MAX; 100. Without a setting
- * of its own a VM has the weight of its cgroup (cpu.weight) if the scheduler that is or was attached
- * told the module of it.
+ * of its own a VM has the weight of its cgroup (cpu.weight) if the scheduler that is or was
+ * attached told the module of it.
  *
  * KVMGANG_KEY_GANG: an enum kvmgang_gang; auto.
  *
@@ -282,8 +282,8 @@ struct kvmgang_setting {
  * @vm_id: the VM, or 0 for the defaults
  * @out_bad_vm: when a default was refused because of what is set of a VM: that VM
  * @set: SET: bit n: set key n (of enum kvmgang_key) to its value; GET: must be 0
- * @reset: SET: bit n: key n is no longer set of this VM, or is the built-in default again; GET: must
- *	be 0
+ * @reset: SET: bit n: key n is no longer set of this VM, or is the built-in default again; GET:
+ *	must be 0
  * @out_bad: when SET was refused because of keys: these (bit n: key n); else left alone
  * @out_known: GET: keys that the module knows; settings beyond them are zero
  * @out_generation: GET: grows with every SET, by whomever; the settings are at least as new

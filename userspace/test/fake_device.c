@@ -7,8 +7,8 @@
  * comes and VM 1 gets a third vCPU. Rows are in descending order, which the contract allows.
  * FAKE_PIDS holds the pids of VM 1, 2 and 3.
  *
- * What is asked to be set is written to the file FAKE_ASKED, or refused with FAKE_SET_ERRNO because of
- * the keys FAKE_BAD and the VM FAKE_BAD_VM; what there is to get does not change.
+ * What is asked to be set is written to the file FAKE_ASKED, or refused with FAKE_SET_ERRNO because
+ * of the keys FAKE_BAD and the VM FAKE_BAD_VM; what there is to get does not change.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -161,6 +161,7 @@ static int fake_get_policy(struct kvmgang_policy *policy)
 
 static int fake_set_policy(struct kvmgang_policy *policy)
 {
+	const char *path = getenv("FAKE_ASKED");
 	FILE *file;
 
 	errno = (int)number("FAKE_SET_ERRNO");
@@ -169,7 +170,7 @@ static int fake_set_policy(struct kvmgang_policy *policy)
 		policy->out_bad_vm = number("FAKE_BAD_VM");
 		return -1;
 	}
-	file = fopen(getenv("FAKE_ASKED"), "we");
+	file = path ? fopen(path, "we") : NULL;
 	if (!file)
 		return -1;
 	fprintf(file, "vm %u set %#llx reset %#llx:", policy->vm_id, policy->set, policy->reset);

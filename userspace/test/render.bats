@@ -241,31 +241,36 @@ asks() {
 	asks "vm 0 set 0x2 reset 0x4: 0 0 0 0 0" defaults gang=off costop_us=default
 }
 
+# says MESSAGE VARIABLES ARGUMENT...: status 1 and one line, of a module that answers so
+says() {
+	local message=$1 variables=$2
+
+	shift 2
+	read -ra variables <<<"$variables"
+	LD_PRELOAD=$FAKE run env "${variables[@]}" "$kvmgang" "$@"
+	echo "kvmgang $*: status $status, output: $output"
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: $message" ]
+}
+
 @test "what the module refuses is one line and status 1" {
 	three_vms
-	FAKE_SET_ERRNO=34 FAKE_BAD=0x10 fake set web shares=7 home_nodes=8-9
-	[ "$status" -eq 1 ]
-	[ "$output" = "kvmgang: home_nodes '8-9': must be auto or a list of nodes such as 0-1,3, which have CPUs or memory" ]
-	FAKE_SET_ERRNO=22 FAKE_BAD=0x8 fake set web costart_us=3001
-	[ "$status" -eq 1 ]
-	[ "$output" = "kvmgang: costart_us '3001': must be 100 to 1000000, and not above costop_us, which is 3000" ]
-	FAKE_SET_ERRNO=22 FAKE_BAD=0xc fake set web costart_us=300 costop_us=200
-	[ "$output" = "kvmgang: costop_us '200': must be 100 to 1000000, and not below costart_us, which is 300" ]
-	FAKE_SET_ERRNO=22 FAKE_BAD=0x4 FAKE_BAD_VM=7 fake defaults costop_us=200
-	[ "$output" = "kvmgang: costop_us '200': must be 100 to 1000000, and not below costart_us of VM 7" ]
-	FAKE_SET_ERRNO=22 FAKE_BAD=0x4 fake reset web costop_us
-	[ "$output" = "kvmgang: costop_us 'default': must be 100 to 1000000, and not below costart_us, which is 2000" ]
-	FAKE_SET_ERRNO=1 fake set web shares=7
-	[ "$status" -eq 1 ]
-	[ "$output" = "kvmgang: /dev/kvmgang: to change something needs CAP_SYS_NICE" ]
-	FAKE_SET_ERRNO=2 fake set web shares=7
-	[ "$output" = "kvmgang: VM id '1': no VM has this id (any more)" ]
-	fake set nobody shares=7
-	[ "$status" -eq 1 ]
-	[ "$output" = "kvmgang: VM 'nobody': no VM has this name (kvmgang list shows all)" ]
-	FAKE_ERRNO=13 fake defaults shares=7
-	[ "$status" -eq 1 ]
-	[ "$output" = "kvmgang: /dev/kvmgang: permission denied (root, or who may write it)" ]
+	says "home_nodes '8-9': must be auto or a list of nodes such as 0-1,3, which have CPUs or memory" \
+		"FAKE_SET_ERRNO=34 FAKE_BAD=0x10" set web shares=7 home_nodes=8-9
+	says "costart_us '3001': must be 100 to 1000000, and not above costop_us, which is 3000" \
+		"FAKE_SET_ERRNO=22 FAKE_BAD=0x8" set web costart_us=3001
+	says "costop_us '200': must be 100 to 1000000, and not below costart_us, which is 300" \
+		"FAKE_SET_ERRNO=22 FAKE_BAD=0xc" set web costart_us=300 costop_us=200
+	says "costop_us '200': must be 100 to 1000000, and not below costart_us of VM 7" \
+		"FAKE_SET_ERRNO=22 FAKE_BAD=0x4 FAKE_BAD_VM=7" defaults costop_us=200
+	says "costop_us 'default': must be 100 to 1000000, and not below costart_us, which is 2000" \
+		"FAKE_SET_ERRNO=22 FAKE_BAD=0x4" reset web costop_us
+	says "/dev/kvmgang: to change something needs CAP_SYS_NICE" FAKE_SET_ERRNO=1 set web shares=7
+	says "VM id '1': no VM has this id (any more)" FAKE_SET_ERRNO=2 set web shares=7
+	says "VM 'nobody': no VM has this name (kvmgang list shows all)" FAKE_BAD=0 \
+		set nobody shares=7
+	says "/dev/kvmgang: permission denied (root, or who may write it)" FAKE_ERRNO=13 \
+		defaults shares=7
 }
 
 @test "an older ABI is refused, a newer one is not" {

@@ -78,7 +78,7 @@ refuses() {
 	for value in on 3 AUTO ''; do
 		refuses "gang '$value': must be off, relaxed, strict or auto" set 1 "gang=$value"
 	done
-	for value in '' , 0, ,0 1-0 0- -1 64 0-64 a 0:1 $long; do
+	for value in '' ',' '0,' ',0' 1-0 0- -1 64 0-64 a 0:1 $long; do
 		refuses "home_nodes '$value': must be auto or a list of nodes such as 0-1,3" \
 			set 1 "home_nodes=$value"
 	done
