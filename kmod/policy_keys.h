@@ -30,22 +30,26 @@ struct policy_key {
 
 static const struct policy_key policy_keys[KVMGANG_NR_KEYS] = {
 	[KVMGANG_KEY_SHARES] = {
-		"shares", KVMGANG_SHARES_MIN, KVMGANG_SHARES_MAX, 100,
+		.name = "shares",
+		.min = KVMGANG_SHARES_MIN, .max = KVMGANG_SHARES_MAX, .builtin = 100,
 		.of_cgroup = 1,
 	},
 	[KVMGANG_KEY_GANG] = {
-		"gang", 0, KVMGANG_NR_GANGS - 1, KVMGANG_GANG_AUTO,
-		{ "off", "relaxed", "strict", "auto" }, POLICY_WORD,
+		.name = "gang", .type = POLICY_WORD,
+		.words = { "off", "relaxed", "strict", "auto" },
+		.max = KVMGANG_NR_GANGS - 1, .builtin = KVMGANG_GANG_AUTO,
 	},
 	[KVMGANG_KEY_COSTOP_US] = {
-		"costop_us", KVMGANG_SKEW_US_MIN, KVMGANG_SKEW_US_MAX, 3000,
+		.name = "costop_us",
+		.min = KVMGANG_SKEW_US_MIN, .max = KVMGANG_SKEW_US_MAX, .builtin = 3000,
 	},
 	[KVMGANG_KEY_COSTART_US] = {
-		"costart_us", KVMGANG_SKEW_US_MIN, KVMGANG_SKEW_US_MAX, 2000,
+		.name = "costart_us",
+		.min = KVMGANG_SKEW_US_MIN, .max = KVMGANG_SKEW_US_MAX, .builtin = 2000,
 	},
 	[KVMGANG_KEY_HOME_NODES] = {
-		"home_nodes", 0, ~0ULL, 0,
-		.type = POLICY_NODES,
+		.name = "home_nodes", .type = POLICY_NODES,
+		.max = ~0ULL,
 	},
 };
 

@@ -174,6 +174,7 @@ struct kobject *policy_sysfs_add(const struct kvmgang_vm *vm)
 
 int policy_sysfs_init(struct kobject *root)
 {
+	struct attribute **next = attrs;
 	u32 key;
 
 	for (key = 0; key < KVMGANG_NR_KEYS; key++) {
@@ -187,8 +188,8 @@ int policy_sysfs_init(struct kobject *root)
 			.attr = { .name = origin_files[key], .mode = 0400 },
 			.show = origin_show,
 		};
-		attrs[2 * key] = &values[key].attr;
-		attrs[2 * key + 1] = &origins[key].attr;
+		*next++ = &values[key].attr;
+		*next++ = &origins[key].attr;
 	}
 	defaults_dir = make_dir(0, root, "defaults");
 	return defaults_dir ? 0 : -ENOMEM;

@@ -280,13 +280,6 @@ void vcpu_unbind(struct kvmgang_vcpu *vcpu, u64 now)
 	vcpu->thread = NULL;
 }
 
-bool vcpu_is_remote(const struct kvmgang_vcpu *vcpu, int cpu)
-{
-	int node = cpu_to_node(cpu);
-
-	return node >= 64 || !(READ_ONCE(vcpu->vm->home_nodes) & BIT_ULL(node));
-}
-
 void vm_set_home(struct kvmgang_vm *vm, u64 nodes)
 {
 	struct kvmgang_vcpu *vcpu;

@@ -23,6 +23,7 @@
 #include <linux/rcupdate.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
+#include <linux/topology.h>
 
 #include "account.h"
 #include "displace.h"
@@ -121,7 +122,12 @@ struct kvmgang_vm *vm_by_id(u32 id);
 void vm_set_home(struct kvmgang_vm *vm, u64 nodes);
 
 /* Is @cpu off the home nodes of @vcpu's VM? */
-bool vcpu_is_remote(const struct kvmgang_vcpu *vcpu, int cpu);
+static inline bool vcpu_is_remote(const struct kvmgang_vcpu *vcpu, int cpu)
+{
+	int node = cpu_to_node(cpu);
+
+	return node >= 64 || !(READ_ONCE(vcpu->vm->home_nodes) & BIT_ULL(node));
+}
 
 /*
  * The record of @vcpu, in KVM_RUN on this thread; made if there is none. NULL without memory or

@@ -832,7 +832,43 @@ static void test_races(void)
 	expect_builtin(start_guest(&vm));
 }
 
-/* What was set and not what is inherited would be there after a reload. */
+static void *set_default_home(void *arg)
+{
+	struct racer *racer = arg;
+	bool first = false;
+
+	while (racer_goes_on(racer)) {
+		first = !first;
+		racer->error = racer->error ?:
+			       set_one(DEFAULTS, KVMGANG_KEY_HOME_NODES,
+				       BIT(node_of(nth_cpu(first ? 0 : nr_cpus() - 1))));
+	}
+	return NULL;
+}
+
+/* A default that changes while VMs are born is missed by none of them. */
+static void test_births(void)
+{
+	struct racer racer = {};
+	uint32_t vm_ids[16];
+	struct vm *vm;
+	__u64 home;
+	int i;
+
+	if (node_of(nth_cpu(0)) == node_of(nth_cpu(nr_cpus() - 1)))
+		tap_skip("needs two NUMA nodes");
+	begin();
+	racer_start(&racer, set_default_home);
+	for (i = 0; i < 16; i++)
+		vm_ids[i] = start_guest(&vm);
+	racer_stop(&racer);
+	home = get(DEFAULTS).setting[KVMGANG_KEY_HOME_NODES].value;
+	for (i = 0; i < 16; i++)
+		EXPECT(home_of(vm_ids[i]), ==, home);
+	tap_note("%lu changes", racer.rounds);
+}
+
+/* The VM is another one for the module that comes next. */
 static void test_reload(void)
 {
 	uint32_t vm_id;
@@ -867,5 +903,6 @@ TAP_MAIN(
 	{ "home nodes count at once", test_home },
 	{ "several keys change at once", test_all_at_once },
 	{ "VMs die while they are set", test_races },
+	{ "VMs are born while defaults change", test_births },
 	{ "settings go with the module", test_reload },
 )

@@ -222,7 +222,8 @@ asks() {
 	shift
 	export FAKE_ASKED=$BATS_TEST_TMPDIR/asked
 	rm -f "$FAKE_ASKED"
-	fake "$@"
+	LD_PRELOAD=$FAKE run "$kvmgang" "$@"
+	echo "kvmgang $*: status $status, output: $output"
 	[ "$status" -eq 0 ]
 	[ -z "$output" ]
 	echo "expected $expected, got $(<"$FAKE_ASKED")"
