@@ -11,13 +11,14 @@ CFLAGS ?= -O2 -g
 all_cflags := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) \
 	-I$(CURDIR)/uapi -I$(CURDIR)
 
-.PHONY: all module pahole tool selftests benches check demo bench install clean help
+.PHONY: all module kunit pahole tool selftests benches check demo bench install clean help
 
 all: module tool
 
 help:
 	@echo 'make            the module for the running kernel and the tool, in build/'
 	@echo 'make module     the module only; KVER=RELEASE or KDIR=DIRECTORY for another kernel'
+	@echo 'make kunit      the module with its KUnit suites, for a kernel with KUnit'
 	@echo 'make tool       the tool only'
 	@echo 'make selftests  the programs of selftests/, to be run in the lab or on a KVM host'
 	@echo 'make check      all tests, in the lab, on each supported kernel; T=GROUP for one group'
@@ -28,6 +29,19 @@ help:
 
 module: pahole
 	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(BUILD)/$(KVER) modules
+
+# In a directory of its own, so that nobody installs it. kmod/.kunitconfig names what the kernel must
+# have, and the option that adds the suites to the module.
+kunit_config := kmod/.kunitconfig
+kunit_option := CONFIG_KVMGANG_KUNIT_TEST=y
+
+kunit: pahole
+	@missing=$$(grep -v $(kunit_option) $(kunit_config) | grep -vxFf $(KDIR)/.config); \
+	if [ -n "$$missing" ]; then \
+		echo "the kernel in $(KDIR) was built without" $$missing >&2; \
+		exit 1; \
+	fi
+	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(BUILD)/$(KVER)/kunit $(kunit_option) modules
 
 # The BTF of a module is made by this host's pahole against that of the kernel. Of another version
 # it may describe the kernel's structs differently.

@@ -343,18 +343,21 @@ static void vm_kill(struct kvmgang_vm *vm)
 	vm_changed(vm);
 }
 
-static int on_destroy_vm(struct kprobe *probe, struct pt_regs *regs)
+void vcpu_destroy_vm(const struct kvm *kvm)
 {
-	const struct kvm *kvm = (void *)regs_get_kernel_argument(regs, 0);
-
 	scoped_guard(raw_spinlock_irqsave, &registry_lock) {
 		struct kvmgang_vm *vm = vm_find(kvm);
 
 		if (!vm)
-			return 0;
+			return;
 		vm_kill(vm);
 	}
 	schedule_work(&reconcile_work);
+}
+
+static int on_destroy_vm(struct kprobe *probe, struct pt_regs *regs)
+{
+	vcpu_destroy_vm((void *)regs_get_kernel_argument(regs, 0));
 	return 0;
 }
 
@@ -363,14 +366,20 @@ static struct kprobe destroy_probe = {
 	.pre_handler = on_destroy_vm,
 };
 
-static struct kvmgang_vm *next_changed(void)
+/*
+ * Whether it is @dead is told as of the same instant: one that dies right afterwards is on the list
+ * again, and removing it now would leave it there.
+ */
+static struct kvmgang_vm *next_changed(bool *dead)
 {
 	struct kvmgang_vm *vm;
 
 	guard(raw_spinlock_irq)(&registry_lock);
 	vm = list_first_entry_or_null(&changed_vms, struct kvmgang_vm, changed);
-	if (vm)
-		list_del_init(&vm->changed);
+	if (!vm)
+		return NULL;
+	list_del_init(&vm->changed);
+	*dead = vm->dead;
 	return vm;
 }
 
@@ -394,9 +403,10 @@ static void vm_remove(struct kvmgang_vm *vm)
 static void reconcile(struct work_struct *work)
 {
 	struct kvmgang_vm *vm;
+	bool dead;
 
-	while ((vm = next_changed())) {
-		if (READ_ONCE(vm->dead))
+	while ((vm = next_changed(&dead))) {
+		if (dead)
 			vm_remove(vm);
 		else
 			sysfs_add_vm(vm);

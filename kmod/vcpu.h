@@ -135,6 +135,9 @@ static inline bool vcpu_is_remote(const struct kvmgang_vcpu *vcpu, int cpu)
  */
 struct kvmgang_vcpu *vcpu_get(struct kvm_vcpu *key);
 
+/* KVM destroys @kvm: what is known of it and of its vCPUs goes. Any context. */
+void vcpu_destroy_vm(const struct kvm *kvm);
+
 /* Fills @row with a complete account of @vcpu. Caller holds vms_rwsem or a reference. */
 void vcpu_read(struct kvmgang_vcpu *vcpu, struct kvmgang_vcpu_row *row);
 

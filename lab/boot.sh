@@ -31,7 +31,8 @@ run_options() {
 	[ $# -gt 1 ] || die "run: which command? It comes after --"
 	shift
 	command=("$@")
-	[ "$kernel" = 7.2 ] || [ "$kernel" = 7.3 ] || die "run: there is no kernel $kernel, but 7.2 and 7.3"
+	[[ " ${all_kernels[*]} " = *" $kernel "* ]] ||
+		die "run: there is no kernel $kernel, but ${all_kernels[*]}"
 	# Each node has the same share.
 	memory=$((memory / nodes * nodes))
 }

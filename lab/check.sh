@@ -15,6 +15,7 @@ groups=(
 	'kselftest-7.3    lab/lab run --kernel 7.3 --nodes 2 --cores 4 --timeout 2400 -- selftests/run.sh'
 	'diag             lab/lab run --nodes 2 --cores 2 --timeout 1200 -- selftests/diag.sh'
 	'smt              lab/lab run --cores 2 --threads 2 --timeout 1200 -- selftests/run.sh test_counters test_identity'
+	'kunit            lab/lab run --kernel debug --cores 1 --threads 2 --timeout 2400 -- selftests/kunit.sh'
 	'qemu             lab/qemu-check.sh'
 	'lint             lab/lab shell lab/lint.sh'
 	'tool             lab/lab shell bats --tap userspace/test'

@@ -7,11 +7,15 @@
 index=$cache/index
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 suite=trixie
+# Whose source the lab builds kernels from (kernel.sh).
+source_series=(7.2)
 
 rootfs_packages=(
 	# building the module, the tool and the selftests
 	make gcc gcc-14 g++ libc6-dev pahole kmod libjansson-dev libelf-dev pkgconf
 	clang-19 libbpf-dev bpftool linux-bpf-dev
+	# building the lab's own kernels
+	bc bison flex
 	# checking them
 	bats shellcheck sparse clang-tidy-19 perl mandoc jq python3 strace
 	# running them
@@ -82,6 +86,11 @@ index_resolve() {
 	[ -s "$index.new/versions" ] || die "the packages of the rootfs cannot be resolved"
 	apt_private apt-cache showsrc --only-source qemu |
 		awk '$1 == "Version:" { print $2 }' | sort -V | tail -n 1 >"$index.new/qemu"
+	for series in "${source_series[@]}"; do
+		apt_private apt-cache show --no-all-versions "linux-source-$series" |
+			awk '$1 == "Version:" { print $2 }' >"$index.new/source-$series"
+		[ -s "$index.new/source-$series" ] || die "the mirror has no linux-source-$series"
+	done
 	mv "$index.new"/* "$index/"
 	rmdir "$index.new"
 }
@@ -104,6 +113,10 @@ index_refresh() {
 
 index_kernel() {
 	cat "$index/kernel-$1" 2>/dev/null || die "the lab is not set up: run lab/lab setup"
+}
+
+index_source() {
+	cat "$index/source-$1" 2>/dev/null || die "the lab is not set up: run lab/lab setup"
 }
 
 index_qemu() {
