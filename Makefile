@@ -94,14 +94,15 @@ $(BUILD)/vmlinux.h:
 	bpftool btf dump file $(kernel_types) format c >$@.partial
 	mv $@.partial $@
 
-bpf_objects := $(BUILD)/selftests/hold.bpf.o $(BUILD)/sched_ext/scx_kvmgang.bpf.o
+bpf_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard sched_ext/*.bpf.c selftests/*.bpf.c))
 
-# A static rule, as selftests/%.o would take hold.bpf.o for the host's compiler.
+# A static rule, as selftests/%.o would take them for the host's compiler.
 $(bpf_objects): $(BUILD)/%.bpf.o: %.bpf.c $(BUILD)/vmlinux.h
 	@mkdir -p $(@D)
 	$(CLANG) --target=bpf -mcpu=v3 -MMD -MP -O2 -g -Wall -Werror -fms-extensions -Wno-microsoft-anon-tag \
 		-Wno-missing-declarations -I$(BUILD) -I$(CURDIR) -c -o $@ $<
 
+.SECONDARY: $(bpf_objects)
 # What is generated is not ours to be checked.
 $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	echo '/* NOLINTBEGIN */' >$@.partial

@@ -20,6 +20,7 @@
 #include "chardev.h"
 #include "kfunc.h"
 #include "layout.h"
+#include "policy.h"
 #include "thread.h"
 #include "vcpu.h"
 
@@ -72,7 +73,7 @@ static void gather_vm(struct rows *rows, struct kvmgang_vm *vm)
 		row = &rows->vms[rows->nr_vms - 1];
 		row->vm_id = vm->id;
 		row->pid = pid_vnr(vm->pid);
-		row->home_nodes = vm->home_nodes;
+		row->home_nodes = READ_ONCE(vm->home_nodes);
 		row->born_ns = vm->born;
 	}
 	/* vCPUs may be added while we walk; RCU list primitives make that harmless. */
@@ -196,16 +197,69 @@ static int do_lookup(void *arg)
 	return err;
 }
 
-/* @size: of our struct; @min: its end in ABI 1. */
+static int do_get_policy(void *arg)
+{
+	struct kvmgang_policy *policy = arg;
+	struct policy_view view;
+	u32 key;
+	int err;
+
+	if (policy->flags || policy->set || policy->reset)
+		return -EINVAL;
+	err = policy_read(policy->vm_id, &view);
+	if (err)
+		return err;
+	for (key = 0; key < KVMGANG_NR_KEYS; key++) {
+		policy->setting[key] = (struct kvmgang_setting){
+			.value = view.value[key],
+			.out_origin = view.origin[key],
+		};
+	}
+	policy->out_bad_vm = 0;
+	policy->out_bad = 0;
+	policy->out_known = policy_known();
+	policy->out_generation = view.generation;
+	return 0;
+}
+
+static int do_set_policy(void *arg)
+{
+	struct kvmgang_policy *policy = arg;
+	struct policy_request request = {
+		.vm_id = policy->vm_id,
+		.reset = policy->reset,
+		.set.given = policy->set,
+	};
+	u32 key;
+	int err;
+
+	if (policy->flags)
+		return -EINVAL;
+	for (key = 0; key < KVMGANG_NR_KEYS; key++) {
+		if (policy->set & policy_bit(key) && policy->setting[key].reserved)
+			return -EINVAL;
+		request.set.value[key] = policy->setting[key].value;
+	}
+	err = policy_change(&request);
+	if (request.bad) {
+		policy->out_bad = request.bad;
+		policy->out_bad_vm = request.bad_vm;
+	}
+	return err;
+}
+
+/* @size: of our struct; @min: its end in ABI 1; @needs: how the node must have been opened. */
 struct ioctl_op {
 	unsigned int cmd;
+	fmode_t needs;
 	size_t size, min;
 	int (*run)(void *arg);
 };
 
-#define IOCTL_OP(_cmd, _fn, _struct, _last)				\
+#define IOCTL_OP(_cmd, _needs, _fn, _struct, _last)			\
 	[_IOC_NR(_cmd)] = {						\
 		.cmd = (_cmd),						\
+		.needs = (_needs),					\
 		.size = sizeof(struct _struct) +			\
 			BUILD_BUG_ON_ZERO(sizeof(struct _struct) > sizeof(union ioctl_arg)), \
 		.min = offsetofend(struct _struct, _last),		\
@@ -217,12 +271,15 @@ union ioctl_arg {
 	struct kvmgang_info info;
 	struct kvmgang_snapshot snapshot;
 	struct kvmgang_lookup lookup;
+	struct kvmgang_policy policy;
 };
 
 static const struct ioctl_op ioctl_ops[] = {
-	IOCTL_OP(KVMGANG_INFO, do_info, kvmgang_info, out_refused),
-	IOCTL_OP(KVMGANG_SNAPSHOT, do_snapshot, kvmgang_snapshot, out_end_ns),
-	IOCTL_OP(KVMGANG_LOOKUP, do_lookup, kvmgang_lookup, out_reserved),
+	IOCTL_OP(KVMGANG_INFO, FMODE_READ, do_info, kvmgang_info, out_refused),
+	IOCTL_OP(KVMGANG_SNAPSHOT, FMODE_READ, do_snapshot, kvmgang_snapshot, out_end_ns),
+	IOCTL_OP(KVMGANG_LOOKUP, FMODE_READ, do_lookup, kvmgang_lookup, out_reserved),
+	IOCTL_OP(KVMGANG_GET_POLICY, FMODE_READ, do_get_policy, kvmgang_policy, setting),
+	IOCTL_OP(KVMGANG_SET_POLICY, FMODE_WRITE, do_set_policy, kvmgang_policy, setting),
 };
 
 static long kvmgang_ioctl(struct file *file, unsigned int cmd, unsigned long uarg)
@@ -236,6 +293,8 @@ static long kvmgang_ioctl(struct file *file, unsigned int cmd, unsigned long uar
 	if (_IOC_NR(cmd) >= ARRAY_SIZE(ioctl_ops) || ioctl_ops[_IOC_NR(cmd)].cmd != cmd)
 		return -ENOTTY;
 	op = &ioctl_ops[_IOC_NR(cmd)];
+	if (!(file->f_mode & op->needs))
+		return -EBADF;
 	if (uarg % 8)
 		return -EINVAL;
 	if (get_user(size, (u32 __user *)user))
@@ -251,8 +310,8 @@ static long kvmgang_ioctl(struct file *file, unsigned int cmd, unsigned long uar
 	arg.size = size;
 
 	err = op->run(&arg);
-	/* ENOSPC says how much is needed. */
-	if (err && err != -ENOSPC)
+	/* How much is needed, and which keys were refused; else the argument is as it was. */
+	if (err && err != -ENOSPC && err != -EINVAL && err != -ERANGE)
 		return err;
 	if (copy_to_user(user, &arg, min_t(size_t, size, op->size)))
 		return -EFAULT;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a sched_ext scheduler may ask about vCPUs, and tell about those that it holds back. What the
- * kernel cannot tell apart, a vCPU that waits because pCPUs are busy and one that waits because the
- * scheduler wants it to, becomes ready, costop or throttled time by these.
+ * What a sched_ext scheduler may ask about vCPUs and what their VMs are to get, and tell about
+ * those that it holds back. What the kernel cannot tell apart, a vCPU that waits because pCPUs are
+ * busy and one that waits because the scheduler wants it to, becomes ready, costop or throttled
+ * time by these.
  *
  * A vCPU is named by the tid of its thread, p->pid as BPF sees it, and not by its task_struct: for
  * a pointer the verifier wants the module's BTF of task_struct to be the kernel's very own type,
@@ -20,6 +21,7 @@
 #include <linux/kvmgang.h>
 
 #include "kfunc.h"
+#include "policy.h"
 #include "resched.h"
 #include "thread.h"
 
@@ -121,6 +123,65 @@ __bpf_kfunc void kvmgang_resched_at(u64 at)
 	resched_this_cpu_at(at);
 }
 
+/**
+ * kvmgang_policy_generation - has a user changed anything?
+ *
+ * Return: a number, never 0, that grows with every change of a VM's settings or the defaults by a
+ * user. What the scheduler itself tells does not count.
+ */
+__bpf_kfunc u64 kvmgang_policy_generation(void)
+{
+	return policy_generation();
+}
+
+/**
+ * kvmgang_vm_policy - what a VM is to get
+ * @vm_id: the VM
+ * @out: filled in
+ * @out__sz: sizeof(struct kvmgang_vm_policy)
+ *
+ * Takes no lock and does not depend on the number of VMs.
+ *
+ * Return: 0; -EINVAL: another @out__sz; -ENOENT: no such VM (any more).
+ */
+__bpf_kfunc int kvmgang_vm_policy(u32 vm_id, struct kvmgang_vm_policy *out, u32 out__sz)
+{
+	if (out__sz != sizeof(*out))
+		return -EINVAL;
+	return policy_for_scheduler(vm_id, out);
+}
+
+/**
+ * kvmgang_set_home - the scheduler's choice of home nodes
+ * @vm_id: the VM
+ * @nodes: bit n: node n, which must have CPUs or memory; at least one
+ *
+ * It counts while the VM's home_nodes are auto, and is remembered while they are not. The choice
+ * outlives the scheduler. Looks at every vCPU of the VM: not for every switch.
+ *
+ * Return: 0; -ERANGE: other @nodes; -ENOENT: no such VM.
+ */
+__bpf_kfunc int kvmgang_set_home(u32 vm_id, u64 nodes)
+{
+	return policy_tell_home(vm_id, nodes);
+}
+
+/**
+ * kvmgang_set_cgroup - what a VM's cgroup says about it
+ * @vm_id: the VM
+ * @key: KVMGANG_KEY_SHARES, for cpu.weight
+ * @value: in the key's range; U64_MAX: the cgroup says nothing
+ *
+ * It counts for a VM of which the user has not set @key, and outlives the scheduler. Which cgroup
+ * is the VM's, of those that its threads are in and their ancestors, the scheduler knows.
+ *
+ * Return: 0; -EINVAL: another @key; -ERANGE: another @value; -ENOENT: no such VM.
+ */
+__bpf_kfunc int kvmgang_set_cgroup(u32 vm_id, u32 key, u64 value)
+{
+	return policy_tell_cgroup(vm_id, key, value);
+}
+
 __bpf_kfunc_end_defs();
 
 BTF_KFUNCS_START(kvmgang_kfunc_ids)
@@ -130,6 +191,10 @@ BTF_ID_FLAGS(func, kvmgang_hold)
 BTF_ID_FLAGS(func, kvmgang_release)
 BTF_ID_FLAGS(func, kvmgang_resched_cpu)
 BTF_ID_FLAGS(func, kvmgang_resched_at)
+BTF_ID_FLAGS(func, kvmgang_policy_generation)
+BTF_ID_FLAGS(func, kvmgang_vm_policy)
+BTF_ID_FLAGS(func, kvmgang_set_home)
+BTF_ID_FLAGS(func, kvmgang_set_cgroup)
 BTF_KFUNCS_END(kvmgang_kfunc_ids)
 
 static const struct btf_kfunc_id_set kfunc_set = {

@@ -1,13 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What a sched_ext scheduler may ask and tell: see kfunc.c. */
+/* What a sched_ext scheduler may ask and tell: see kfunc.c. It may include this after vmlinux.h. */
 #ifndef KVMGANG_KFUNC_H
 #define KVMGANG_KFUNC_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
 
 /*
  * Grows with every change of a kfunc's meaning or signature. A scheduler compares it with the one
  * it was built for before it attaches.
  */
-#define KVMGANG_KFUNC_ABI	1
+#define KVMGANG_KFUNC_ABI	2
+
+/* What a VM is to get: inherited and told values are resolved. */
+struct kvmgang_vm_policy {
+	u64 generation;		/* the rest is at least as new */
+	u64 home_nodes;		/* the user's; 0: auto, the scheduler chooses */
+	u64 home;		/* nodes that count as home now, whoever chose them */
+	u32 shares;
+	u32 gang;		/* enum kvmgang_gang */
+	u32 costop_us;
+	u32 costart_us;
+};
 
 /* At insmod; may sleep. The kfuncs go with the module, which BPF programs hold. */
 int kfunc_init(void);

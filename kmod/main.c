@@ -5,6 +5,7 @@
  *
  *	occupancy	who has which pCPU
  *	sysfs		/sys/kernel/kvmgang
+ *	policy		what VMs are to get; neither comes nor goes
  *	vcpu		the records, and the end of VMs
  *	thread		the hooks that find and follow vCPU threads
  *	yield		directed yields

@@ -3,7 +3,9 @@
  * /sys/kernel/kvmgang: one value per file.
  *
  *	abi, kfunc_abi
+ *	defaults/ (policy_sysfs.c)
  *	vms/ID/{pid,nr_vcpus,home_nodes,run_ns,ready_ns,...}
+ *	vms/ID/policy/ (policy_sysfs.c)
  *	vms/ID/vcpus/ID/{tid,state,run_ns,ready_ns,...}
  *
  * The states and what identifies a row are here; histograms, displacers and whatever else takes a
@@ -20,6 +22,7 @@
 #include <linux/sysfs.h>
 
 #include "kfunc.h"
+#include "policy_sysfs.h"
 #include "sysfs.h"
 #include "vcpu.h"
 
@@ -145,7 +148,7 @@ static ssize_t home_nodes_show(struct kobject *kobj, struct kobj_attribute *attr
 {
 	DECLARE_BITMAP(nodes, 64);
 
-	bitmap_from_u64(nodes, to_vm(kobj)->home_nodes);
+	bitmap_from_u64(nodes, READ_ONCE(to_vm(kobj)->home_nodes));
 	return sysfs_emit(buf, "%*pbl\n", 64, nodes);
 }
 
@@ -222,7 +225,9 @@ void sysfs_add_vm(struct kvmgang_vm *vm)
 		vm->dir = make_vm_dir(vm);
 	if (vm->dir && !vm->vcpus_dir)
 		vm->vcpus_dir = kobject_create_and_add("vcpus", vm->dir);
-	if (!vm->vcpus_dir) {
+	if (vm->dir && !vm->policy_dir)
+		vm->policy_dir = policy_sysfs_add(vm);
+	if (!vm->vcpus_dir || !vm->policy_dir) {
 		pr_warn_once("no memory for a VM's directory in sysfs\n");
 		return;
 	}
@@ -246,6 +251,7 @@ void sysfs_remove_vm(struct kvmgang_vm *vm)
 	list_for_each_entry(vcpu, &vm->vcpus, link)
 		remove_dir(vcpu->dir);
 	remove_dir(vm->vcpus_dir);
+	remove_dir(vm->policy_dir);
 	remove_dir(vm->dir);
 }
 
@@ -277,8 +283,13 @@ int sysfs_init(void)
 	err = sysfs_create_files(root, root_attrs);
 	if (err)
 		goto put_vms;
+	err = policy_sysfs_init(root);
+	if (err)
+		goto remove_files;
 	return 0;
 
+remove_files:
+	sysfs_remove_files(root, root_attrs);
 put_vms:
 	kobject_put(vms_dir);
 put_root:
@@ -288,6 +299,7 @@ put_root:
 
 void sysfs_exit(void)
 {
+	policy_sysfs_exit();
 	sysfs_remove_files(root, root_attrs);
 	kobject_put(vms_dir);
 	kobject_put(root);

@@ -113,13 +113,6 @@ static void count_migration(struct kvmgang_vcpu *vcpu, int cpu)
 	vcpu->cpu = cpu;
 }
 
-static bool is_remote(const struct kvmgang_vcpu *vcpu, int cpu)
-{
-	int node = cpu_to_node(cpu);
-
-	return node >= 64 || !(vcpu->vm->home_nodes & BIT_ULL(node));
-}
-
 /*
  * When the current thread got its pCPU. A thread that was preempted on its way to sleep was never
  * queued, so the scheduler did not stamp its arrival.
@@ -155,7 +148,7 @@ static void vcpu_arrive(struct kvmgang_vcpu *vcpu, int cpu)
 	u64 ready;
 
 	ready = account_arrive(a, arrival(vcpu, now), current->sched_info.run_delay,
-			       is_remote(vcpu, cpu));
+			       vcpu_is_remote(vcpu, cpu));
 	before = occupancy_arrive(cpu, vcpu->vm->id, now, &occupied);
 	if (ready)
 		charge_ready(vcpu, cpu, before, &occupied, ready, now);
@@ -309,7 +302,7 @@ static void serve(struct kvmgang_thread *t, struct kvmgang_vcpu *vcpu, u64 now)
 		vcpu_unbind(vcpu, now);
 	/* What this thread waited before is its own affair; what the one before it did is not. */
 	vcpu->account.waited = current->sched_info.run_delay;
-	ready = account_arrive(&vcpu->account, now, vcpu->account.waited, is_remote(vcpu, cpu));
+	ready = account_arrive(&vcpu->account, now, vcpu->account.waited, vcpu_is_remote(vcpu, cpu));
 	before = occupancy_arrive(cpu, vcpu->vm->id, now, &occupied);
 	if (ready)
 		charge_ready(vcpu, cpu, before, &occupied, ready, now);

@@ -138,6 +138,56 @@ TRACE_EVENT(vcpu_hold,
 		  __entry->vm, __entry->vcpu, __entry->tid, show_state(__entry->state))
 );
 
+#define show_key(key)							\
+	__print_symbolic(key,						\
+			 { KVMGANG_KEY_SHARES,		"shares" },	\
+			 { KVMGANG_KEY_GANG,		"gang" },	\
+			 { KVMGANG_KEY_COSTOP_US,	"costop_us" },	\
+			 { KVMGANG_KEY_COSTART_US,	"costart_us" },	\
+			 { KVMGANG_KEY_HOME_NODES,	"home_nodes" })
+
+#define show_origin(origin)						\
+	__print_symbolic(origin,					\
+			 { KVMGANG_ORIGIN_DEFAULT,	"default" },	\
+			 { KVMGANG_ORIGIN_CGROUP,	"cgroup" },	\
+			 { KVMGANG_ORIGIN_USER,		"user" })
+
+/* What key is for a VM, or with vm=0 by default, after somebody set or reset it. */
+TRACE_EVENT(policy_change,
+	TP_PROTO(u32 vm, u32 key, u64 value, u32 origin),
+	TP_ARGS(vm, key, value, origin),
+	TP_STRUCT__entry(
+		__field(u32, vm)
+		__field(u32, key)
+		__field(u64, value)
+		__field(u32, origin)
+	),
+	TP_fast_assign(
+		__entry->vm = vm;
+		__entry->key = key;
+		__entry->value = value;
+		__entry->origin = origin;
+	),
+	TP_printk("vm=%u key=%s value=%llu origin=%s",
+		  __entry->vm, show_key(__entry->key), __entry->value,
+		  show_origin(__entry->origin))
+);
+
+/* A VM is at home on other nodes from now on; bit n of nodes: node n. */
+TRACE_EVENT(vm_home,
+	TP_PROTO(const struct kvmgang_vm *vm),
+	TP_ARGS(vm),
+	TP_STRUCT__entry(
+		__field(u32, vm)
+		__field(u64, nodes)
+	),
+	TP_fast_assign(
+		__entry->vm = vm->id;
+		__entry->nodes = vm->home_nodes;
+	),
+	TP_printk("vm=%u nodes=0x%llx", __entry->vm, __entry->nodes)
+);
+
 #endif /* KVMGANG_TRACE_H */
 
 #undef TRACE_INCLUDE_PATH

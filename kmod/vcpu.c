@@ -22,6 +22,7 @@
 #include <linux/workqueue.h>
 
 #include "sysfs.h"
+#include "trace.h"
 #include "vcpu.h"
 
 /* 4096 buckets: four vCPUs each on the largest host that the design names. */
@@ -34,6 +35,7 @@ LIST_HEAD(vms);
 static DEFINE_RAW_SPINLOCK(registry_lock);
 static DEFINE_HASHTABLE(vcpu_hash, VCPU_HASH_BITS);
 static DEFINE_HASHTABLE(vm_hash, VM_HASH_BITS);
+static DEFINE_HASHTABLE(vm_ids, VM_HASH_BITS);
 static LIST_HEAD(changed_vms);		/* registry_lock */
 static u32 last_vm_id;			/* registry_lock */
 static u32 nr_vms, nr_vcpus;		/* registry_lock to change, living ones */
@@ -63,6 +65,16 @@ static struct kvmgang_vm *vm_find(const struct kvm *kvm)
 
 	hash_for_each_possible_rcu(vm_hash, vm, hash, (unsigned long)kvm)
 		if (vm->key == kvm)
+			return vm;
+	return NULL;
+}
+
+struct kvmgang_vm *vm_by_id(u32 id)
+{
+	struct kvmgang_vm *vm;
+
+	hash_for_each_possible_rcu(vm_ids, vm, id_hash, id)
+		if (vm->id == id)
 			return vm;
 	return NULL;
 }
@@ -104,6 +116,7 @@ static struct kvmgang_vm *vm_alloc(struct kvm *key)
 	vm->key = key;
 	vm->pid = get_pid(task_tgid(current));
 	vm->home_nodes = first_home();
+	vm->settings.auto_home = vm->home_nodes;
 	vm->born = local_clock();
 	INIT_LIST_HEAD(&vm->vcpus);
 	INIT_LIST_HEAD(&vm->changed);
@@ -132,6 +145,8 @@ static struct kvmgang_vm *vm_add(struct kvmgang_vm *vm)
 	vm->id = ++last_vm_id;
 	list_add_tail_rcu(&vm->link, &vms);
 	hash_add_rcu(vm_hash, &vm->hash, (unsigned long)vm->key);
+	hash_add_rcu(vm_ids, &vm->id_hash, vm->id);
+	policy_update_home(vm);
 	return vm;
 }
 
@@ -265,6 +280,24 @@ void vcpu_unbind(struct kvmgang_vcpu *vcpu, u64 now)
 	vcpu->thread = NULL;
 }
 
+void vm_set_home(struct kvmgang_vm *vm, u64 nodes)
+{
+	struct kvmgang_vcpu *vcpu;
+
+	if (vm->home_nodes == nodes)
+		return;
+	WRITE_ONCE(vm->home_nodes, nodes);
+	trace_vm_home(vm);
+	/* One that runs may do so for a long time, and is remote, or not, from this moment on. */
+	list_for_each_entry_rcu(vcpu, &vm->vcpus, link, true) {
+		guard(raw_spinlock_irqsave)(&vcpu->lock);
+		if (!vcpu->account.running)
+			continue;
+		vcpu_settle(vcpu, local_clock(), 0);
+		vcpu->account.remote = vcpu_is_remote(vcpu, vcpu->cpu);
+	}
+}
+
 void vcpu_read(struct kvmgang_vcpu *vcpu, struct kvmgang_vcpu_row *row)
 {
 	const struct kvmgang_thread *thread;
@@ -302,6 +335,7 @@ static void vm_kill(struct kvmgang_vm *vm)
 
 	vm->dead = true;
 	hash_del_rcu(&vm->hash);
+	hash_del_rcu(&vm->id_hash);
 	list_for_each_entry(vcpu, &vm->vcpus, link)
 		vcpu_kill(vcpu);
 	WRITE_ONCE(nr_vms, nr_vms - 1);

@@ -4,9 +4,11 @@
  *
  * Lock order, outermost first:
  *
+ *	change_mutex		policy.c; sleeps
  *	vms_rwsem		the list of VMs and their lists of vCPUs against removal; sleeps
  *	registry_lock (raw)	additions to those lists and to the hash tables, birth and death
  *	rq->lock		the scheduler's; held around sched_out and the kfuncs
+ *	publish_lock (raw)	policy.c; settings, home nodes
  *	kvmgang_vcpu::lock (raw) one vCPU's account and its thread
  *	core lock (raw)		occupancy.c
  *
@@ -21,9 +23,11 @@
 #include <linux/rcupdate.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
+#include <linux/topology.h>
 
 #include "account.h"
 #include "displace.h"
+#include "policy.h"
 
 struct kobject;
 struct kvm;
@@ -82,14 +86,17 @@ struct kvmgang_vm {
 	bool dead;			/* registry_lock; KVM destroyed it, removal is under way */
 	struct kvm *key;		/* identity only, never followed */
 	struct pid *pid;		/* of the VMM */
-	u64 home_nodes;			/* bit n: node n */
+	u64 home_nodes;			/* bit n: node n; vm_set_home() */
+	struct kvmgang_vm_settings settings;	/* policy.c */
 	u64 born;			/* ns */
 	struct list_head vcpus;		/* only grows; registry_lock to add */
 	struct list_head link;		/* in vms; vms_rwsem for writing to remove */
 	struct list_head changed;	/* in changed_vms; registry_lock */
 	struct hlist_node hash;		/* by @key; RCU; registry_lock */
+	struct hlist_node id_hash;	/* by @id; RCU; registry_lock */
 	struct kobject *dir;		/* in sysfs; the worker's */
 	struct kobject *vcpus_dir;
+	struct kobject *policy_dir;
 	struct rcu_head rcu;
 };
 
@@ -104,6 +111,23 @@ void vcpu_exit(void);
 u32 vcpu_nr_vms(void);
 u32 vcpu_nr_vcpus(void);
 u64 vcpu_nr_refused(void);
+
+/*
+ * The living VM with @id, NULL if there is none. RCU read section; it remains as long as vms_rwsem
+ * was held before, too.
+ */
+struct kvmgang_vm *vm_by_id(u32 id);
+
+/* From now on @vm is at home on @nodes, its running vCPUs too. Caller serialises; any context. */
+void vm_set_home(struct kvmgang_vm *vm, u64 nodes);
+
+/* Is @cpu off the home nodes of @vcpu's VM? */
+static inline bool vcpu_is_remote(const struct kvmgang_vcpu *vcpu, int cpu)
+{
+	int node = cpu_to_node(cpu);
+
+	return node >= 64 || !(READ_ONCE(vcpu->vm->home_nodes) & BIT_ULL(node));
+}
 
 /*
  * The record of @vcpu, in KVM_RUN on this thread; made if there is none. NULL without memory or

@@ -11,6 +11,8 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "../kmod/kfunc.h"
+
 #define SHARED_DSQ	0
 #define PARKED_DSQ	1
 
@@ -25,6 +27,10 @@ u32 kvmgang_kfunc_abi(void) __ksym;
 u32 kvmgang_task_vm(s32 tid) __ksym;
 int kvmgang_hold(s32 tid, u32 state) __ksym;
 int kvmgang_release(s32 tid) __ksym;
+u64 kvmgang_policy_generation(void) __ksym;
+int kvmgang_vm_policy(u32 vm_id, struct kvmgang_vm_policy *out, u32 out__sz) __ksym;
+int kvmgang_set_home(u32 vm_id, u64 nodes) __ksym;
+int kvmgang_set_cgroup(u32 vm_id, u32 key, u64 value) __ksym;
 
 char _license[] SEC("license") = "GPL";
 
@@ -32,7 +38,27 @@ char _license[] SEC("license") = "GPL";
 __u32 held_vm;
 __u32 hold_state;		/* 0: nobody is held */
 
+/*
+ * What is told of a VM when @tell is set, which happens once. Userspace has no name for u64.
+ */
+__u32 asked_vm;
+__u32 tell;
+__u64 told_nodes;
+__u32 told_key;
+__u64 told_value;
+
 /* To userspace. */
+int set_home_result, set_cgroup_result;
+__u32 nr_told;
+__u64 policy_generation;
+/* A struct in the skeleton would be one that the test cannot know. */
+struct {
+	__u64 generation, home_nodes, home;
+	__u32 shares, gang, costop_us, costart_us;
+} policy;
+int policy_result;
+int policy_of_bad_size;
+__u32 nr_asked;
 __u32 kfunc_abi;
 __u64 nr_hold_errors;		/* of calls that ought to have worked */
 int hold_of_no_vcpu;		/* what calls that ought to fail returned last */
@@ -56,6 +82,30 @@ static void misuse_kfuncs(struct task_struct *p)
 	}
 }
 
+static void ask_and_tell(void)
+{
+	struct kvmgang_vm_policy got = {};
+
+	if (!asked_vm)
+		return;
+	if (tell && __sync_val_compare_and_swap(&tell, 1, 0)) {
+		set_home_result = kvmgang_set_home(asked_vm, told_nodes);
+		set_cgroup_result = kvmgang_set_cgroup(asked_vm, told_key, told_value);
+		__sync_fetch_and_add(&nr_told, 1);
+	}
+	policy_generation = kvmgang_policy_generation();
+	policy_of_bad_size = kvmgang_vm_policy(asked_vm, &got, sizeof(got) - 8);
+	policy_result = kvmgang_vm_policy(asked_vm, &got, sizeof(got));
+	policy.generation = got.generation;
+	policy.home_nodes = got.home_nodes;
+	policy.home = got.home;
+	policy.shares = got.shares;
+	policy.gang = got.gang;
+	policy.costop_us = got.costop_us;
+	policy.costart_us = got.costart_us;
+	__sync_fetch_and_add(&nr_asked, 1);
+}
+
 SEC("struct_ops/hold_select_cpu")
 s32 BPF_PROG(hold_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
@@ -74,6 +124,7 @@ SEC("struct_ops/hold_enqueue")
 void BPF_PROG(hold_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	misuse_kfuncs(p);
+	ask_and_tell();
 	if (is_held(p)) {
 		if (kvmgang_hold(p->pid, hold_state))
 			__sync_fetch_and_add(&nr_hold_errors, 1);

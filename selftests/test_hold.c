@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What a scheduler tells the module by the kfuncs: a vCPU that it holds back is in co-stop, or
- * throttled, and not ready; and whatever the scheduler does, the sum of the three is run_delay.
+ * throttled, and not ready; and whatever the scheduler does, the sum of the three is run_delay. And
+ * what it is told: the settings of a VM, with what the scheduler itself said about it.
  *
  * The scheduler is hold.bpf.c; that its own decisions make sense is no matter here.
  */
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "hold.skel.h"
 #include "host.h"
@@ -59,10 +62,13 @@ static void attach_scheduler(void)
 	await(is_enabled());
 }
 
+/* The kernel frees the programs, which hold the module, some time after the last user is gone. */
 static void detach_scheduler(void)
 {
 	bpf_link__destroy(attached);
 	await(!is_enabled());
+	hold__destroy(scheduler);
+	await(read_number("/sys/module/kvmgang/refcnt") == 0);
 }
 
 /* It did all it was asked to and was not thrown out. */
@@ -207,9 +213,157 @@ static void test_refused(void)
 	detach_scheduler();
 }
 
+static struct kvmgang_policy change(struct kvmgang_policy policy)
+{
+	int device = open(KVMGANG_DEVICE, O_RDWR | O_CLOEXEC);
+
+	policy.size = sizeof(policy);
+	if (device < 0 || ioctl(device, KVMGANG_SET_POLICY, &policy))
+		die("KVMGANG_SET_POLICY: %m");
+	policy.set = 0;
+	policy.reset = 0;
+	if (ioctl(device, KVMGANG_GET_POLICY, &policy))
+		die("KVMGANG_GET_POLICY: %m");
+	close(device);
+	return policy;
+}
+
+/* What the scheduler has asked for after now; two, because one may be under way. */
+static void await_answer(void)
+{
+	const uint32_t *asked = &scheduler->bss->nr_asked;
+	uint32_t before = __atomic_load_n(asked, __ATOMIC_RELAXED);
+
+	await(__atomic_load_n(asked, __ATOMIC_ACQUIRE) - before > 2 * (uint32_t)nr_cpus());
+}
+
+static void tell(uint64_t nodes, uint32_t key, uint64_t value)
+{
+	uint32_t before = scheduler->bss->nr_told;
+
+	scheduler->bss->told_nodes = nodes;
+	scheduler->bss->told_key = key;
+	scheduler->bss->told_value = value;
+	__atomic_store_n(&scheduler->bss->tell, 1, __ATOMIC_RELEASE);
+	await(__atomic_load_n(&scheduler->bss->nr_told, __ATOMIC_ACQUIRE) != before);
+	await_answer();
+}
+
+static void test_asked(void)
+{
+	struct witness witness = {};
+	struct kvmgang_policy policy = {
+		.set = 1 << KVMGANG_KEY_SHARES | 1 << KVMGANG_KEY_GANG |
+		       1 << KVMGANG_KEY_COSTOP_US | 1 << KVMGANG_KEY_COSTART_US,
+		.setting = {
+			[KVMGANG_KEY_SHARES] = { .value = 77 },
+			[KVMGANG_KEY_GANG] = { .value = KVMGANG_GANG_STRICT },
+			[KVMGANG_KEY_COSTOP_US] = { .value = 5000 },
+			[KVMGANG_KEY_COSTART_US] = { .value = 4000 },
+		},
+	};
+
+	attach_scheduler();
+	start_witnesses(&witness, 1);
+	scheduler->bss->asked_vm = witness.vm_id;
+	await_answer();
+	EXPECT(scheduler->bss->policy_result, ==, 0);
+	EXPECT(scheduler->bss->policy_of_bad_size, ==, -EINVAL);
+	EXPECT(scheduler->bss->policy.shares, ==, 100);
+	EXPECT(scheduler->bss->policy.gang, ==, KVMGANG_GANG_AUTO);
+	EXPECT(scheduler->bss->policy.home_nodes, ==, 0);
+	EXPECT(scheduler->bss->policy.home, ==, 1ULL << node_of(nth_cpu(1)));
+
+	policy.vm_id = witness.vm_id;
+	policy = change(policy);
+	await_answer();
+	EXPECT(scheduler->bss->policy.shares, ==, 77);
+	EXPECT(scheduler->bss->policy.gang, ==, KVMGANG_GANG_STRICT);
+	EXPECT(scheduler->bss->policy.costop_us, ==, 5000);
+	EXPECT(scheduler->bss->policy.costart_us, ==, 4000);
+	EXPECT(scheduler->bss->policy.generation, ==, policy.out_generation);
+	EXPECT(scheduler->bss->policy_generation, ==, policy.out_generation);
+
+	scheduler->bss->asked_vm = 0xffffffff;
+	await_answer();
+	EXPECT(scheduler->bss->policy_result, ==, -ENOENT);
+	check_scheduler();
+	detach_scheduler();
+}
+
+static void expect_shares(uint32_t vm_id, uint64_t shares, enum kvmgang_origin origin)
+{
+	struct kvmgang_policy policy = change((struct kvmgang_policy){ .vm_id = vm_id });
+
+	EXPECT(scheduler->bss->policy.shares, ==, shares);
+	EXPECT(policy.setting[KVMGANG_KEY_SHARES].value, ==, shares);
+	EXPECT(policy.setting[KVMGANG_KEY_SHARES].out_origin, ==, origin);
+}
+
+static void test_told(void)
+{
+	/* On a host with one node there is no other home, and less to see. */
+	uint64_t first = 1ULL << node_of(nth_cpu(0));
+	uint64_t other = 1ULL << node_of(nth_cpu(nr_cpus() - 1));
+	struct kvmgang_policy policy = {
+		.set = 1 << KVMGANG_KEY_SHARES | 1 << KVMGANG_KEY_HOME_NODES,
+		.setting[KVMGANG_KEY_SHARES].value = 9,
+	};
+	struct witness witness = {};
+	uint32_t vm_id;
+
+	attach_scheduler();
+	start_witnesses(&witness, 1);
+	vm_id = witness.vm_id;
+	scheduler->bss->asked_vm = vm_id;
+	tell(other, KVMGANG_KEY_SHARES, 333);
+	EXPECT(scheduler->bss->set_home_result, ==, 0);
+	EXPECT(scheduler->bss->set_cgroup_result, ==, 0);
+	EXPECT(scheduler->bss->policy.home, ==, other);
+	EXPECT(scheduler->bss->policy.home_nodes, ==, 0);
+	expect_shares(vm_id, 333, KVMGANG_ORIGIN_CGROUP);
+
+	/* The user's word goes before. */
+	policy.vm_id = vm_id;
+	policy.setting[KVMGANG_KEY_HOME_NODES].value = first;
+	change(policy);
+	tell(other, KVMGANG_KEY_SHARES, 444);
+	EXPECT(scheduler->bss->policy.home, ==, first);
+	EXPECT(scheduler->bss->policy.home_nodes, ==, first);
+	expect_shares(vm_id, 9, KVMGANG_ORIGIN_USER);
+	policy.reset = policy.set;
+	policy.set = 0;
+	change(policy);
+	await_answer();
+	EXPECT(scheduler->bss->policy.home, ==, other);
+	expect_shares(vm_id, 444, KVMGANG_ORIGIN_CGROUP);
+
+	/* Refused: nothing has changed; and a cgroup that says nothing any more. */
+	tell(0, KVMGANG_KEY_SHARES, 10001);
+	EXPECT(scheduler->bss->set_home_result, ==, -ERANGE);
+	EXPECT(scheduler->bss->set_cgroup_result, ==, -ERANGE);
+	tell(1ULL << 63, KVMGANG_KEY_GANG, 1);
+	EXPECT(scheduler->bss->set_home_result, ==, -ERANGE);
+	EXPECT(scheduler->bss->set_cgroup_result, ==, -EINVAL);
+	EXPECT(scheduler->bss->policy.home, ==, other);
+	expect_shares(vm_id, 444, KVMGANG_ORIGIN_CGROUP);
+	tell(other, KVMGANG_KEY_SHARES, ~0ULL);
+	EXPECT(scheduler->bss->set_cgroup_result, ==, 0);
+	expect_shares(vm_id, 100, KVMGANG_ORIGIN_DEFAULT);
+
+	scheduler->bss->asked_vm = 0xffffffff;
+	tell(other, KVMGANG_KEY_SHARES, 5);
+	EXPECT(scheduler->bss->set_home_result, ==, -ENOENT);
+	EXPECT(scheduler->bss->set_cgroup_result, ==, -ENOENT);
+	check_scheduler();
+	detach_scheduler();
+}
+
 TAP_MAIN(
 	{ "a held vCPU is in co-stop or throttled, and not ready", test_hold },
 	{ "a vCPU of another VM is not held", test_other_vm },
 	{ "a held vCPU goes on when the scheduler goes", test_detach },
 	{ "kfuncs refuse what makes no sense", test_refused },
+	{ "a scheduler learns what is set of a VM", test_asked },
+	{ "what a scheduler tells of a VM counts unless the user says otherwise", test_told },
 )

@@ -95,9 +95,34 @@ PIN(lookup, out_vm_id, 12);
 PIN(lookup, out_vcpu_id, 16);
 PIN(lookup, out_reserved, 20);
 
+PIN_SIZE(setting, 16);
+PIN(setting, value, 0);
+PIN(setting, out_origin, 8);
+PIN(setting, reserved, 12);
+
+PIN_SIZE(policy, 136);
+PIN(policy, size, 0);
+PIN(policy, flags, 4);
+PIN(policy, vm_id, 8);
+PIN(policy, out_bad_vm, 12);
+PIN(policy, set, 16);
+PIN(policy, reset, 24);
+PIN(policy, out_bad, 32);
+PIN(policy, out_known, 40);
+PIN(policy, out_generation, 48);
+PIN(policy, setting, 56);
+
+PIN_THAT(key_shares, KVMGANG_KEY_SHARES == 0);
+PIN_THAT(key_gang, KVMGANG_KEY_GANG == 1);
+PIN_THAT(key_costop_us, KVMGANG_KEY_COSTOP_US == 2);
+PIN_THAT(key_costart_us, KVMGANG_KEY_COSTART_US == 3);
+PIN_THAT(key_home_nodes, KVMGANG_KEY_HOME_NODES == 4);
+
 PIN_THAT(info_number, KVMGANG_INFO == 0xBB00);
 PIN_THAT(snapshot_number, KVMGANG_SNAPSHOT == 0xBB01);
 PIN_THAT(lookup_number, KVMGANG_LOOKUP == 0xBB02);
+PIN_THAT(get_policy_number, KVMGANG_GET_POLICY == 0xBB03);
+PIN_THAT(set_policy_number, KVMGANG_SET_POLICY == 0xBB04);
 
 #undef PIN
 #undef PIN_SIZE

@@ -16,7 +16,8 @@ struct options {
 	bool json;
 	double interval_s;
 	unsigned long count;	/* refreshes of top, 0: until stopped */
-	const char *vm;		/* the VM that show is asked for */
+	const char *vm;		/* the VM that the command is asked for */
+	char **settings;	/* keys, or KEY=VALUE; ends with NULL */
 	bool once;		/* run: a scheduler that left does not come back */
 	bool verbose;		/* run: what libbpf and the verifier say, too */
 };
@@ -26,5 +27,8 @@ int command_show(const struct options *options);
 int command_top(const struct options *options);
 int command_run(const struct options *options);
 int command_status(const struct options *options);
+int command_set(const struct options *options);
+int command_reset(const struct options *options);
+int command_defaults(const struct options *options);
 
 #endif /* KVMGANG_COMMAND_H */

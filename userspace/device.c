@@ -28,9 +28,9 @@ static void check_abi(int fd)
 		     KVMGANG_DEVICE, info.out_abi, KVMGANG_ABI);
 }
 
-int device_open(void)
+static int open_to(int access)
 {
-	int fd = open(KVMGANG_DEVICE, O_RDONLY | O_CLOEXEC);
+	int fd = open(KVMGANG_DEVICE, access | O_CLOEXEC);
 
 	if (fd < 0) {
 		switch (errno) {
@@ -41,14 +41,24 @@ int device_open(void)
 			     KVMGANG_DEVICE);
 		case EACCES:
 		case EPERM:
-			errx(STATUS_FAILED, "%s: permission denied (root, or who may read it)",
-			     KVMGANG_DEVICE);
+			errx(STATUS_FAILED, "%s: permission denied (root, or who may %s it)",
+			     KVMGANG_DEVICE, access == O_RDONLY ? "read" : "write");
 		default:
 			err(STATUS_FAILED, "%s", KVMGANG_DEVICE);
 		}
 	}
 	check_abi(fd);
 	return fd;
+}
+
+int device_open(void)
+{
+	return open_to(O_RDONLY);
+}
+
+int device_open_to_change(void)
+{
+	return open_to(O_RDWR);
 }
 
 void device_info(int fd, struct kvmgang_info *info)
@@ -101,6 +111,24 @@ void device_snapshot(int fd, struct snapshot *snapshot)
 		snapshot->vcpus = grow(snapshot->vcpus, &snapshot->room_vcpus, arg.nr_vcpus,
 				       sizeof(*snapshot->vcpus));
 	}
+}
+
+/* Returns false if there is no such VM. */
+bool device_get_policy(int fd, __u32 vm_id, struct kvmgang_policy *policy)
+{
+	*policy = (struct kvmgang_policy){ .size = sizeof(*policy), .vm_id = vm_id };
+	if (!ioctl(fd, KVMGANG_GET_POLICY, policy))
+		return true;
+	if (errno != ENOENT)
+		err(STATUS_FAILED, "%s: KVMGANG_GET_POLICY", KVMGANG_DEVICE);
+	return false;
+}
+
+/* Returns 0 or an errno; whoever asked for the settings can best say what is wrong with them. */
+int device_set_policy(int fd, struct kvmgang_policy *policy)
+{
+	policy->size = sizeof(*policy);
+	return ioctl(fd, KVMGANG_SET_POLICY, policy) ? errno : 0;
 }
 
 void snapshot_free(struct snapshot *snapshot)

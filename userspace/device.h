@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The module's device: opening it, and copies of what it counts. */
+/* The module's device: opening it, copies of what it counts, and settings. */
 #ifndef KVMGANG_DEVICE_H
 #define KVMGANG_DEVICE_H
+
+#include <stdbool.h>
 
 #include <linux/kvmgang.h>
 
@@ -17,8 +19,11 @@ struct snapshot {
 };
 
 int device_open(void);
+int device_open_to_change(void);
 void device_info(int fd, struct kvmgang_info *info);
 void device_snapshot(int fd, struct snapshot *snapshot);
+bool device_get_policy(int fd, __u32 vm_id, struct kvmgang_policy *policy);
+int device_set_policy(int fd, struct kvmgang_policy *policy);
 void snapshot_free(struct snapshot *snapshot);
 
 #endif /* KVMGANG_DEVICE_H */

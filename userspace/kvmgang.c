@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * kvmgang: shows where the time of every vCPU on this host goes, and schedules them. This file is
- * the table of commands and the options that they share; each command is a file of its own. It does
- * not touch the device: a mistake on the command line is reported whether or not the module is
- * loaded.
+ * kvmgang: shows where the time of every vCPU on this host goes, sets what each VM is to get, and
+ * schedules them. This file is the table of commands and the options that they share; what a command
+ * does is in a file of its own. It does not touch the device: a mistake on the command line is
+ * reported whether or not the module is loaded.
  */
 #include <err.h>
 #include <errno.h>
@@ -25,7 +25,7 @@
 struct command {
 	const char *name;
 	int (*fn)(const struct options *options);
-	const char *takes;	/* the options' letters below, and "V" if it needs a VM */
+	const char *takes;	/* the options' letters below; "V": needs a VM; "S": settings */
 	const char *usage;
 };
 
@@ -40,6 +40,12 @@ static const struct command commands[] = {
 	  "status [--json]                         module, limits and scheduler" },
 	{ "run", command_run, "ov",
 	  "run [--once] [--verbose]                schedules this host until stopped" },
+	{ "set", command_set, "VS",
+	  "set VM KEY=VALUE...                     changes what a VM is to get" },
+	{ "reset", command_reset, "VS",
+	  "reset VM [KEY]...                       has a VM follow the defaults again" },
+	{ "defaults", command_defaults, "Sj",
+	  "defaults [KEY=VALUE]... [--json]        shows or changes the defaults of all VMs" },
 };
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -56,7 +62,7 @@ static void print_help(void)
 	     "      --once               ends when the scheduler leaves, whatever the reason\n"
 	     "      --verbose            all that libbpf and the BPF verifier have to say\n"
 	     "      --help, --version\n\n"
-	     "kvmgang(8) explains every column.");
+	     "kvmgang(8) explains every column and every key.");
 }
 
 static double parse_interval(const char *arg)
@@ -89,7 +95,8 @@ static const struct command *find_command(const char *name)
 		if (!strcmp(commands[i].name, name))
 			return &commands[i];
 	}
-	errx(STATUS_USAGE, "command '%s': must be list, show, top, status or run", name);
+	errx(STATUS_USAGE,
+	     "command '%s': must be list, show, top, status, run, set, reset or defaults", name);
 }
 
 static void require(const struct command *command, char option, const char *name)
@@ -98,7 +105,7 @@ static void require(const struct command *command, char option, const char *name
 		errx(STATUS_USAGE, "option --%s: not for command %s", name, command->name);
 }
 
-/* What is left of the command line when the options are out: a command, and its VM. */
+/* What is left of the command line when the options are out: a command, its VM and settings. */
 static const struct command *parse_operands(char **operands, struct options *options)
 {
 	const struct command *command = &commands[0];
@@ -111,7 +118,9 @@ static const struct command *parse_operands(char **operands, struct options *opt
 			     command->name);
 		options->vm = *operands++;
 	}
-	if (*operands)
+	if (strchr(command->takes, 'S'))
+		options->settings = operands;
+	else if (*operands)
 		errx(STATUS_USAGE, "argument '%s': one too many for command %s", *operands,
 		     command->name);
 	return command;

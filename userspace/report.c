@@ -96,7 +96,7 @@ static json_t *report_counters(const struct kvmgang_counters *c)
 	return object;
 }
 
-static json_t *report_nodes(__u64 mask)
+json_t *report_nodes(__u64 mask)
 {
 	json_t *nodes = json_array();
 
@@ -307,7 +307,7 @@ static void format_places(const json_t *value, char *cell)
 	}
 }
 
-static const struct format as_nodes = { format_nodes, true };
+const struct format as_nodes = { format_nodes, true };
 static const struct format as_places = { format_places, true };
 
 /* The table of list and top, and the first one of show. */

@@ -4,73 +4,13 @@
  * one row per vCPU, for no terminal is as wide as all counters; histograms are in the JSON only.
  */
 #include <err.h>
-#include <errno.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "command.h"
+#include "find.h"
+#include "policy.h"
 #include "report.h"
 #include "table.h"
-
-/* Returns the id if @arg is a number, else 0: then it is a name. */
-static __u32 parse_id(const char *arg)
-{
-	unsigned long id;
-
-	if (!*arg)
-		errx(STATUS_USAGE, "VM '': must be an id or a name");
-	if (arg[strspn(arg, "0123456789")])
-		return 0;
-	errno = 0;
-	id = strtoul(arg, NULL, 10);
-	if (errno || id < 1 || id > UINT32_MAX)
-		errx(STATUS_USAGE, "VM id '%s': must be 1 to %u", arg, UINT32_MAX);
-	return (__u32)id;
-}
-
-static void __attribute__((noreturn)) fail_ambiguous(const struct sample *sample, const char *name)
-{
-	fprintf(stderr, "kvmgang: VM '%s': several VMs have this name, use one of the ids", name);
-	for (__u32 i = 0; i < sample->now.nr_vms; i++) {
-		__u32 id = sample->now.vms[i].vm_id;
-		const char *other = names_find(&sample->names, id);
-
-		if (other && strcmp(other, name) == 0)
-			fprintf(stderr, " %u", id);
-	}
-	fputc('\n', stderr);
-	exit(STATUS_FAILED);
-}
-
-static __u32 find_name(const struct sample *sample, const char *name)
-{
-	__u32 found = 0;
-
-	for (__u32 i = 0; i < sample->now.nr_vms; i++) {
-		__u32 id = sample->now.vms[i].vm_id;
-		const char *other = names_find(&sample->names, id);
-
-		if (!other || strcmp(other, name) != 0)
-			continue;
-		if (found)
-			fail_ambiguous(sample, name);
-		found = id;
-	}
-	if (!found)
-		errx(STATUS_FAILED, "VM '%s': no VM has this name (kvmgang list shows all)", name);
-	return found;
-}
-
-static void check_id(const struct sample *sample, __u32 id)
-{
-	for (__u32 i = 0; i < sample->now.nr_vms; i++) {
-		if (sample->now.vms[i].vm_id == id)
-			return;
-	}
-	errx(STATUS_FAILED, "VM id '%u': no VM has this id (kvmgang list shows all)", id);
-}
 
 static void format_displacers(const json_t *value, char *cell)
 {
@@ -190,6 +130,8 @@ static void print_text(json_t *vm)
 	append(vms, json_incref(vm));
 	print_vms(vms, ALL_ROWS);
 	json_decref(vms);
+	puts("\nPolicy");
+	print_policy(json_object_get(vm, "policy"));
 	print_shares(vcpus);
 	print_episodes(vcpus, "interval", "\nLast interval, ready episodes and who had the pCPU");
 	print_times(vcpus);
@@ -200,20 +142,18 @@ static void print_text(json_t *vm)
 
 int command_show(const struct options *options)
 {
-	__u32 id = parse_id(options->vm);
+	__u32 id = parse_vm(options->vm);
+	struct kvmgang_policy policy;
 	struct sample sample;
 	json_t *vm;
 
 	sample_start(&sample);
-	if (id)
-		check_id(&sample, id);
-	else
-		id = find_name(&sample, options->vm);
-
+	id = find_vm(&sample, options->vm, id);
 	sample_next(&sample, options->interval_s);
 	vm = report_one(&sample, id);
-	if (!vm)
+	if (!vm || !device_get_policy(sample.fd, id, &policy))
 		errx(STATUS_FAILED, "VM '%s': ended during the interval", options->vm);
+	put(vm, "policy", report_policy(&policy));
 	if (options->json)
 		print_json(vm);
 	else

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * kvmgang: where every vCPU's time goes, as /dev/kvmgang tells it.
+ * kvmgang: where every vCPU's time goes, as /dev/kvmgang tells it, and what each VM is to get.
  *
  * Every ioctl takes a pointer to a struct, aligned to 8 bytes, whose first member is its size as
  * the caller knows it. A caller that knows a longer struct than the kernel must leave the unknown
  * tail zero; a caller that knows a shorter one is served as long as it reaches the end of the ABI
  * 1 layout. All reserved members must be zero. A failed call changes nothing, except where a
- * struct's comment says that a needed size comes back.
+ * struct's comment says that a needed size or the reason comes back.
  *
  *   EACCES      opening the node without permission
+ *   EBADF       to read, the node must be open for reading; to change, for writing
+ *   EPERM       to change without CAP_SYS_NICE, which is asked for at the call
  *   ENOTTY      no such ioctl
  *   EFAULT      a pointer that cannot be read or written
  *   EINVAL      size below the ABI 1 layout, misaligned pointer, unknown flag, reserved member set
+ *   ERANGE      a setting that is out of its range
  *   E2BIG       size beyond the kernel's and the tail is not zero, or beyond a page
  *   ENOENT      no such VM, or the thread is no vCPU
  *   ENOSPC      a buffer is too small; the needed counts come back
@@ -104,7 +107,7 @@ struct kvmgang_vm_row {
 	__s32 pid;		/* of the VMM in the caller's pid namespace, 0 if not visible */
 	__u32 nr_vcpus;		/* that have entered the guest at least once */
 	__u32 reserved;
-	__u64 home_nodes;	/* bit n: NUMA node n is a home node */
+	__u64 home_nodes;	/* bit n: NUMA node n is a home node, whoever chose it */
 	__u64 born_ns;		/* birth of the first vCPU's record */
 	struct kvmgang_counters sum;	/* last, because it grows */
 };
@@ -212,11 +215,110 @@ struct kvmgang_lookup {
 	__u32 out_reserved;
 };
 
+/*
+ * What can be set of a VM. Who changes a default changes all VMs of which this key is not set. New
+ * keys are appended.
+ *
+ * KVMGANG_KEY_SHARES: relative weight of the VM, KVMGANG_SHARES_MIN to _MAX; 100. Without a setting
+ * of its own a VM has the weight of its cgroup (cpu.weight) if the scheduler that is or was
+ * attached told the module of it.
+ *
+ * KVMGANG_KEY_GANG: an enum kvmgang_gang; auto.
+ *
+ * KVMGANG_KEY_COSTOP_US, KVMGANG_KEY_COSTART_US: by how many microseconds the vCPU that is farthest
+ * may be ahead of the slowest runnable one before it is held back, and when it is let go;
+ * KVMGANG_SKEW_US_MIN to _MAX; 3000 and 2000. co-start is never above co-stop, for no VM and not in
+ * the defaults.
+ *
+ * KVMGANG_KEY_HOME_NODES: bit n: NUMA node n, which must have CPUs or memory; 0: auto, which is the
+ * default. Then home is what the scheduler chooses, and until it does, the node on which the VM's
+ * first vCPU entered the guest first. struct kvmgang_vm_row has the nodes that result.
+ */
+enum kvmgang_key {
+	KVMGANG_KEY_SHARES,
+	KVMGANG_KEY_GANG,
+	KVMGANG_KEY_COSTOP_US,
+	KVMGANG_KEY_COSTART_US,
+	KVMGANG_KEY_HOME_NODES,
+	KVMGANG_NR_KEYS
+};
+
+#define KVMGANG_SHARES_MIN	1
+#define KVMGANG_SHARES_MAX	10000
+
+/*
+ * To switch all pCPUs from one gang to another takes about 100 us: a smaller skew cannot be kept.
+ * A guest takes a vCPU that is held for seconds for dead.
+ */
+#define KVMGANG_SKEW_US_MIN	100
+#define KVMGANG_SKEW_US_MAX	1000000
+
+enum kvmgang_gang {
+	KVMGANG_GANG_OFF,	/* each vCPU on its own */
+	KVMGANG_GANG_RELAXED,	/* windows and bounded skew; may run outside on credit */
+	KVMGANG_GANG_STRICT,	/* vCPUs run only inside their VM's windows */
+	KVMGANG_GANG_AUTO,	/* relaxed when it pays, off when not */
+	KVMGANG_NR_GANGS
+};
+
+/* Where the value of a key comes from. */
+enum kvmgang_origin {
+	KVMGANG_ORIGIN_DEFAULT,	/* the defaults; of the defaults: what is built in */
+	KVMGANG_ORIGIN_CGROUP,	/* the VM's cgroup, by way of the scheduler */
+	KVMGANG_ORIGIN_USER,	/* set for this VM; of the defaults: changed */
+	KVMGANG_NR_ORIGINS
+};
+
+struct kvmgang_setting {
+	__u64 value;
+	__u32 out_origin;	/* enum kvmgang_origin */
+	__u32 reserved;
+};
+
+/**
+ * struct kvmgang_policy - KVMGANG_GET_POLICY, KVMGANG_SET_POLICY
+ * @size: sizeof(struct kvmgang_policy)
+ * @flags: must be 0
+ * @vm_id: the VM, or 0 for the defaults
+ * @out_bad_vm: when a default was refused because of what is set of a VM: that VM
+ * @set: SET: bit n: set key n (of enum kvmgang_key) to its value; GET: must be 0
+ * @reset: SET: bit n: key n is no longer set of this VM, or is the built-in default again; GET:
+ *	must be 0
+ * @out_bad: when SET was refused because of keys: these (bit n: key n); else left alone
+ * @out_known: GET: keys that the module knows; settings beyond them are zero
+ * @out_generation: GET: grows with every SET, by whomever; the settings are at least as new
+ * @setting: by enum kvmgang_key; SET does not look at those that @set does not name
+ *
+ * SET does all that it is asked for at once, or nothing. Who reads meanwhile sees all of it or
+ * nothing. A VM's settings go with it; a later VM begins with the defaults.
+ *
+ * ENOENT: @vm_id is no VM. ERANGE: a value is out of its range, or names nodes that are not there.
+ * EINVAL with @out_bad set: unknown keys; keys that are to be both set and reset; co-start above
+ * co-stop, in what is asked for and what remains together.
+ *
+ * Context: any thread; GET with the node open for reading, SET with the node open for writing and
+ * CAP_SYS_NICE in the initial user namespace; may sleep. SET of defaults looks at every VM.
+ */
+struct kvmgang_policy {
+	__u32 size;
+	__u32 flags;
+	__u32 vm_id;
+	__u32 out_bad_vm;
+	__aligned_u64 set;
+	__aligned_u64 reset;
+	__aligned_u64 out_bad;
+	__aligned_u64 out_known;
+	__aligned_u64 out_generation;
+	struct kvmgang_setting setting[KVMGANG_NR_KEYS];	/* last, because it grows */
+};
+
 /* 0xBB is unassigned in Documentation/userspace-api/ioctl/ioctl-number.rst of Linux 7.2. */
 #define KVMGANG_IOCTL_TYPE	0xBB
 
 #define KVMGANG_INFO		_IO(KVMGANG_IOCTL_TYPE, 0x00)
 #define KVMGANG_SNAPSHOT	_IO(KVMGANG_IOCTL_TYPE, 0x01)
 #define KVMGANG_LOOKUP		_IO(KVMGANG_IOCTL_TYPE, 0x02)
+#define KVMGANG_GET_POLICY	_IO(KVMGANG_IOCTL_TYPE, 0x03)
+#define KVMGANG_SET_POLICY	_IO(KVMGANG_IOCTL_TYPE, 0x04)
 
 #endif /* _UAPI_LINUX_KVMGANG_H */

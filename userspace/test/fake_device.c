@@ -7,6 +7,9 @@
  * comes and VM 1 gets a third vCPU. Rows are in descending order, which the contract allows.
  * FAKE_PIDS holds the pids of VM 1, 2 and 3; FAKE_SCHED_EXT a directory that stands for
  * /sys/kernel/sched_ext.
+ *
+ * What is asked to be set is written to the file FAKE_ASKED, or refused with FAKE_SET_ERRNO because
+ * of the keys FAKE_BAD and the VM FAKE_BAD_VM; what there is to get does not change.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -143,6 +146,54 @@ static int fake_info(struct kvmgang_info *info)
 	return 0;
 }
 
+static unsigned long number(const char *variable)
+{
+	const char *text = getenv(variable);
+
+	return text ? strtoul(text, NULL, 0) : 0;
+}
+
+static int fake_get_policy(struct kvmgang_policy *policy)
+{
+	static const struct kvmgang_setting builtin[KVMGANG_NR_KEYS] = {
+		[KVMGANG_KEY_SHARES] = { .value = 100 },
+		[KVMGANG_KEY_GANG] = { .value = KVMGANG_GANG_AUTO },
+		[KVMGANG_KEY_COSTOP_US] = { .value = 3000 },
+		[KVMGANG_KEY_COSTART_US] = { .value = 2000 },
+	};
+
+	memcpy(policy->setting, builtin, sizeof(builtin));
+	policy->out_known = (1 << KVMGANG_NR_KEYS) - 1;
+	if (policy->vm_id != 1)
+		return 0;
+	policy->setting[KVMGANG_KEY_SHARES].value = 250;
+	policy->setting[KVMGANG_KEY_SHARES].out_origin = KVMGANG_ORIGIN_CGROUP;
+	policy->setting[KVMGANG_KEY_HOME_NODES].value = 0xb;
+	policy->setting[KVMGANG_KEY_HOME_NODES].out_origin = KVMGANG_ORIGIN_USER;
+	return 0;
+}
+
+static int fake_set_policy(struct kvmgang_policy *policy)
+{
+	const char *path = getenv("FAKE_ASKED");
+	FILE *file;
+
+	errno = (int)number("FAKE_SET_ERRNO");
+	if (errno) {
+		policy->out_bad = number("FAKE_BAD");
+		policy->out_bad_vm = number("FAKE_BAD_VM");
+		return -1;
+	}
+	file = path ? fopen(path, "we") : NULL;
+	if (!file)
+		return -1;
+	fprintf(file, "vm %u set %#llx reset %#llx:", policy->vm_id, policy->set, policy->reset);
+	for (int key = 0; key < KVMGANG_NR_KEYS; key++)
+		fprintf(file, " %llu", policy->setting[key].value);
+	fclose(file);
+	return 0;
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
 	va_list args;
@@ -155,6 +206,10 @@ int ioctl(int fd, unsigned long request, ...)
 		return fake_info(arg);
 	if (fd == FAKE_FD && request == KVMGANG_SNAPSHOT)
 		return fake_snapshot(arg);
+	if (fd == FAKE_FD && request == KVMGANG_GET_POLICY)
+		return fake_get_policy(arg);
+	if (fd == FAKE_FD && request == KVMGANG_SET_POLICY)
+		return fake_set_policy(arg);
 	errno = ENOTTY;
 	return -1;
 }

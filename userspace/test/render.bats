@@ -227,7 +227,7 @@ refuses() {
 @test "run: refused before anything happens" {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	sched_ext disabled
-	FAKE_KFUNC_ABI=99 refuses "scheduler: kfunc ABI of the module is 99: must be 1"
+	FAKE_KFUNC_ABI=99 refuses "scheduler: kfunc ABI of the module is 99: must be 2"
 	FAKE_ERRNO=2 refuses "/dev/kvmgang: module kvmgang is not loaded (insmod kvmgang.ko)"
 	sched_ext enabled scx_other
 	refuses "scheduler: 'scx_other' is attached, and only one can be"
@@ -252,6 +252,88 @@ refuses() {
 		echo "$signal: status $status, $output"
 		[ "$status" -eq 0 ]
 	done
+}
+
+@test "show: settings and where they come from" {
+	three_vms
+	fake show web -i 0.1
+	[ "$status" -eq 0 ]
+	[[ $output == *$'\nPolicy\nKEY        VALUE ORIGIN\nshares     250   cgroup\n'* ]]
+	[[ $output == *$'\ncostop_us  3000  default\n'* ]]
+	[[ $output == *$'\nhome_nodes 0-1,3 user\n'* ]]
+	fake show web -i 0.1 --json
+	json .policy.shares '{"value":250,"origin":"cgroup"}'
+	json .policy.gang '{"value":"auto","origin":"default"}'
+	json .policy.home_nodes '{"value":[0,1,3],"origin":"user"}'
+	json '.policy | keys | length' 5
+}
+
+@test "defaults" {
+	fake defaults
+	[ "$status" -eq 0 ]
+	[ "${lines[5]}" = "home_nodes auto  default" ]
+	fake defaults --json
+	json .home_nodes.value '"auto"'
+	json .costart_us '{"value":2000,"origin":"default"}'
+}
+
+# asks REQUEST ARGUMENT...: silent, and the module is asked this
+asks() {
+	local expected=$1
+
+	shift
+	export FAKE_ASKED=$BATS_TEST_TMPDIR/asked
+	rm -f "$FAKE_ASKED"
+	LD_PRELOAD=$FAKE run "$kvmgang" "$@"
+	echo "kvmgang $*: status $status, output: $output"
+	[ "$status" -eq 0 ]
+	[ -z "$output" ]
+	echo "expected $expected, got $(<"$FAKE_ASKED")"
+	[ "$(<"$FAKE_ASKED")" = "$expected" ]
+}
+
+@test "set, reset and defaults ask for all at once" {
+	three_vms
+	asks "vm 1 set 0x1 reset 0: 10000 0 0 0 0" set web shares=10000
+	asks "vm 1 set 0x1f reset 0: 1 2 1000000 100 35" \
+		set 1 gang=strict shares=1 costart_us=100 home_nodes=0-1,5 costop_us=1000000
+	asks "vm 1 set 0x10 reset 0x1: 0 0 0 0 0" set web home_nodes=auto shares=default
+	asks "vm 1 set 0x10 reset 0: 0 0 0 0 9223372036854775808" set 1 home_nodes=63
+	asks "vm 1 set 0 reset 0x1f: 0 0 0 0 0" reset web
+	asks "vm 1 set 0 reset 0xa: 0 0 0 0 0" reset 1 gang costart_us
+	asks "vm 0 set 0x2 reset 0x4: 0 0 0 0 0" defaults gang=off costop_us=default
+}
+
+# says MESSAGE VARIABLES ARGUMENT...: status 1 and one line, of a module that answers so
+says() {
+	local message=$1 variables=$2
+
+	shift 2
+	read -ra variables <<<"$variables"
+	LD_PRELOAD=$FAKE run env "${variables[@]}" "$kvmgang" "$@"
+	echo "kvmgang $*: status $status, output: $output"
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: $message" ]
+}
+
+@test "what the module refuses is one line and status 1" {
+	three_vms
+	says "home_nodes '8-9': must be auto or a list of nodes such as 0-1,3, which have CPUs or memory" \
+		"FAKE_SET_ERRNO=34 FAKE_BAD=0x10" set web shares=7 home_nodes=8-9
+	says "costart_us '3001': must be 100 to 1000000, and not above costop_us, which is 3000" \
+		"FAKE_SET_ERRNO=22 FAKE_BAD=0x8" set web costart_us=3001
+	says "costop_us '200': must be 100 to 1000000, and not below costart_us, which is 300" \
+		"FAKE_SET_ERRNO=22 FAKE_BAD=0xc" set web costart_us=300 costop_us=200
+	says "costop_us '200': must be 100 to 1000000, and not below costart_us of VM 7" \
+		"FAKE_SET_ERRNO=22 FAKE_BAD=0x4 FAKE_BAD_VM=7" defaults costop_us=200
+	says "costop_us 'default': must be 100 to 1000000, and not below costart_us, which is 2000" \
+		"FAKE_SET_ERRNO=22 FAKE_BAD=0x4" reset web costop_us
+	says "/dev/kvmgang: to change something needs CAP_SYS_NICE" FAKE_SET_ERRNO=1 set web shares=7
+	says "VM id '1': no VM has this id (any more)" FAKE_SET_ERRNO=2 set web shares=7
+	says "VM 'nobody': no VM has this name (kvmgang list shows all)" FAKE_BAD=0 \
+		set nobody shares=7
+	says "/dev/kvmgang: permission denied (root, or who may write it)" FAKE_ERRNO=13 \
+		defaults shares=7
 }
 
 @test "an older ABI is refused, a newer one is not" {

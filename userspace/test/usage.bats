@@ -20,7 +20,7 @@ refuses() {
 @test "help names every command" {
 	run "$kvmgang" --help
 	[ "$status" -eq 0 ]
-	for command in list show top status run; do
+	for command in list show top status run set reset defaults; do
 		[[ $output == *"kvmgang $command "* ]]
 	done
 }
@@ -32,7 +32,7 @@ refuses() {
 }
 
 @test "unknown command" {
-	refuses "command 'ps': must be list, show, top, status or run" ps
+	refuses "command 'ps': must be list, show, top, status, run, set, reset or defaults" ps
 }
 
 @test "unknown option" {
@@ -62,6 +62,47 @@ refuses() {
 	refuses "VM '': must be an id or a name" show ''
 	refuses "argument '2': one too many for command show" show 1 2
 	refuses "argument '1': one too many for command list" list 1
+}
+
+@test "settings out of range, of no range, or none at all" {
+	local long=99999999999999999999 value
+
+	for value in 0 10001 -1 1.5 1x 0x10 ' 1' '' $long; do
+		refuses "shares '$value': must be 1 to 10000" set 1 "shares=$value"
+		refuses "shares '$value': must be 1 to 10000" defaults "shares=$value"
+	done
+	for value in 99 1000001 1ms; do
+		refuses "costop_us '$value': must be 100 to 1000000" set 1 "costop_us=$value"
+		refuses "costart_us '$value': must be 100 to 1000000" set 1 "costart_us=$value"
+	done
+	for value in on 3 AUTO ''; do
+		refuses "gang '$value': must be off, relaxed, strict or auto" set 1 "gang=$value"
+	done
+	for value in '' ',' '0,' ',0' 1-0 0- -1 64 0-64 a 0:1 $long; do
+		refuses "home_nodes '$value': must be auto or a list of nodes such as 0-1,3" \
+			set 1 "home_nodes=$value"
+	done
+}
+
+@test "settings that are none" {
+	local keys='shares, gang, costop_us, costart_us or home_nodes'
+
+	refuses "key 'share': must be $keys" set 1 share=1
+	refuses "key '': must be $keys" set 1 =1
+	refuses "key 'Shares': must be $keys" defaults Shares=1
+	refuses "key 'shares=1': must be $keys" reset 1 shares=1
+	refuses "setting 'shares': must be KEY=VALUE" set 1 shares
+	refuses "key 'gang': given twice" set 1 gang=off gang=off
+	refuses "key 'gang': given twice" set 1 gang=off gang=default
+	refuses "key 'gang': given twice" reset 1 gang gang
+	refuses "shares '0': must be 1 to 10000" set 1 gang=off shares=0
+}
+
+@test "set and reset need a VM, set needs a setting" {
+	refuses "command set: a VM is needed, by id or name" set
+	refuses "command reset: a VM is needed, by id or name" reset
+	refuses "command set: a setting is needed, as KEY=VALUE" set 1
+	refuses "VM id '0': must be 1 to 4294967295" set 0 shares=1
 }
 
 @test "options of other commands" {
@@ -98,7 +139,8 @@ refuses() {
 
 @test "without the module" {
 	[ ! -e /dev/kvmgang ] || skip "the module is loaded"
-	for command in "" list "show 1" top status "--json"; do
+	for command in "" list "show 1" top status "--json" "set 1 shares=1" "reset 1" defaults \
+		"defaults shares=1"; do
 		# shellcheck disable=SC2086 # several arguments
 		run "$kvmgang" $command
 		[ "$status" -eq 1 ]
