@@ -312,8 +312,10 @@ static noinline void discover(struct kvm_vcpu *key)
 		return;
 	if (!t)
 		t = thread_add();
-	if (!t)
+	if (!t) {
+		vcpu_count_refused();
 		return;
+	}
 	leave(t, now);
 	serve(t, vcpu, now);
 }
@@ -364,7 +366,7 @@ int thread_hold(struct task_struct *p, u32 state)
 	if (vcpu->thread != t)
 		return -ENOENT;
 	now = local_clock();
-	vcpu_settle(vcpu, now, 0);
+	vcpu_settle(vcpu, now);
 	account_hold(&vcpu->account, now, state);
 	trace_vcpu_hold(vcpu, state);
 	return 0;
