@@ -11,7 +11,7 @@ CFLAGS ?= -O2 -g
 all_cflags := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $(CFLAGS) \
 	-I$(CURDIR)/uapi -I$(CURDIR)
 
-.PHONY: all module pahole tool selftests benches check demo bench install clean help
+.PHONY: all module module_tree pahole tool selftests benches check demo bench install clean help
 
 all: module tool
 
@@ -26,8 +26,14 @@ help:
 	@echo 'make install    module, tool and manual pages of this host; DESTDIR, PREFIX'
 	@echo 'make clean      removes build/ (the lab stays in the cache)'
 
-module: pahole
-	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(BUILD)/$(KVER) modules
+module: pahole module_tree
+	$(MAKE) -C $(KDIR) M=$(BUILD)/$(KVER) modules
+
+# kbuild writes beside the sources (that MO= names another place is new in 6.13), so each kernel has a
+# tree of links to them.
+module_tree:
+	@mkdir -p $(BUILD)/$(KVER)
+	@cp -rsf $(CURDIR)/Kbuild $(CURDIR)/kmod $(CURDIR)/uapi $(BUILD)/$(KVER)/
 
 # The BTF of a module is made by this host's pahole against that of the kernel. Of another version
 # it may describe the kernel's structs differently.
@@ -111,19 +117,20 @@ build/qemu-check: lab/qemu-check.c
 check:
 	lab/check.sh $(T)
 
+# Debian's kernels are enough for these two, and the lab's own take long to build.
 demo:
-	lab/lab setup
+	lab/lab setup 7.2
 	lab/lab build
 	lab/lab run --nodes 2 --cores 4 -- lab/demo.sh
 
 bench:
-	lab/lab setup
+	lab/lab setup 7.2
 	lab/lab build
 	lab/lab build benches
 	bench/run.sh
 
 install: all
-	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(BUILD)/$(KVER) modules_install
+	$(MAKE) -C $(KDIR) M=$(BUILD)/$(KVER) modules_install
 	install -D -m 755 $(BUILD)/kvmgang $(DESTDIR)$(PREFIX)/bin/kvmgang
 	for page in docs/man/*.8; do \
 		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man8/$${page##*/} || exit; \

@@ -29,6 +29,7 @@
 #include <linux/slab.h>
 #include <linux/stop_machine.h>
 #include <linux/tracepoint.h>
+#include <linux/version.h>
 
 #include "thread.h"
 #include "vcpu.h"
@@ -338,7 +339,11 @@ static void thread_free(struct rcu_head *rcu)
 	kfree(t);
 }
 
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
 static void on_process_exit(void *data, struct task_struct *p, bool group_dead)
+#else	/* whether it was the last thread of its process is told since 6.16 */
+static void on_process_exit(void *data, struct task_struct *p)
+#endif
 {
 	struct kvmgang_thread *t;
 
