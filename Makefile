@@ -28,8 +28,13 @@ help:
 	@echo 'make install    module, tool, manual pages and systemd unit of this host; DESTDIR, PREFIX'
 	@echo 'make clean      removes build/ (the lab stays in the cache)'
 
+# kbuild writes beside the sources (that MO= names another place is new in 6.13), so each build has a
+# tree of links to them.
+link_sources = mkdir -p $(1) && cp -rsf $(addprefix $(CURDIR)/,Kbuild kmod uapi version.h) $(1)/
+
 module: pahole
-	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(BUILD)/$(KVER) modules
+	@$(call link_sources,$(BUILD)/$(KVER))
+	$(MAKE) -C $(KDIR) M=$(BUILD)/$(KVER) modules
 
 # In a directory of its own, so that nobody installs it. kmod/.kunitconfig names what the kernel must
 # have, and the option that adds the suites to the module.
@@ -42,7 +47,8 @@ kunit: pahole
 		echo "the kernel in $(KDIR) was built without" $$missing >&2; \
 		exit 1; \
 	fi
-	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(BUILD)/$(KVER)/kunit $(kunit_option) modules
+	@$(call link_sources,$(BUILD)/$(KVER)/kunit)
+	$(MAKE) -C $(KDIR) M=$(BUILD)/$(KVER)/kunit $(kunit_option) modules
 
 # The BTF of a module is made by this host's pahole against that of the kernel. Of another version
 # it may describe the kernel's structs differently.
@@ -136,13 +142,14 @@ build/qemu-check: lab/qemu-check.c
 check:
 	lab/check.sh $(T)
 
+# Debian's kernels are enough for these two, and the lab's own take long to build.
 demo:
-	lab/lab setup
+	lab/lab setup 7.2
 	lab/lab build
 	lab/lab run --nodes 2 --cores 4 -- lab/demo.sh
 
 bench:
-	lab/lab setup
+	lab/lab setup 7.2
 	lab/lab build
 	lab/lab build benches
 	bench/run.sh
@@ -153,7 +160,7 @@ $(BUILD)/kvmgang.service: userspace/kvmgang.service.in
 	mv $@.partial $@
 
 install: all $(BUILD)/kvmgang.service
-	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(BUILD)/$(KVER) modules_install
+	$(MAKE) -C $(KDIR) M=$(BUILD)/$(KVER) modules_install
 	install -D -m 755 $(BUILD)/kvmgang $(DESTDIR)$(PREFIX)/bin/kvmgang
 	for page in docs/man/*.8; do \
 		install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man8/$${page##*/} || exit; \

@@ -15,13 +15,13 @@
 
 /* What a VM is to get: inherited and told values are resolved. */
 struct kvmgang_vm_policy {
-	u64 generation;		/* the rest is at least as new */
-	u64 home_nodes;		/* the user's; 0: auto, the scheduler chooses */
-	u64 home;		/* nodes that count as home now, whoever chose them */
-	u32 shares;
-	u32 gang;		/* enum kvmgang_gang */
-	u32 costop_us;
-	u32 costart_us;
+	__u64 generation;		/* the rest is at least as new */
+	__u64 home_nodes;		/* the user's; 0: auto, the scheduler chooses */
+	__u64 home;		/* nodes that count as home now, whoever chose them */
+	__u32 shares;
+	__u32 gang;		/* enum kvmgang_gang */
+	__u32 costop_us;
+	__u32 costart_us;
 };
 
 /* At insmod; may sleep. The kfuncs go with the module, which BPF programs hold. */

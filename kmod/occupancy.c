@@ -19,6 +19,7 @@
 #include <linux/kernel_stat.h>
 #include <linux/percpu.h>
 #include <linux/spinlock.h>
+#include <linux/tick.h>
 #include <linux/topology.h>
 
 #include "occupancy.h"

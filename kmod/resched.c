@@ -21,6 +21,7 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/smp.h>
+#include <linux/version.h>
 
 #include "resched.h"
 
@@ -114,10 +115,20 @@ void resched_init(void)
 	for_each_possible_cpu(cpu) {
 		struct resched *r = &per_cpu(resched, cpu);
 
-		hrtimer_setup(&r->timer, on_time, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
+		timer_setup_pinned(&r->timer);
 		r->relay = IRQ_WORK_INIT_HARD(on_relay);
 		INIT_CSD(&r->kick, on_kick, NULL);
 	}
+}
+
+static void timer_setup_pinned(struct hrtimer *timer)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+	hrtimer_setup(timer, on_time, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
+#else	/* one call does both since 6.13 */
+	hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
+	timer->function = on_time;
+#endif
 }
 
 static void nothing(void *unused)

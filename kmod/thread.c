@@ -30,6 +30,7 @@
 #include <linux/slab.h>
 #include <linux/stop_machine.h>
 #include <linux/tracepoint.h>
+#include <linux/version.h>
 
 #include "thread.h"
 #include "vcpu.h"
@@ -324,8 +325,10 @@ static noinline void discover(struct kvm_vcpu *key)
 		return;
 	if (!t)
 		t = thread_add();
-	if (!t)
+	if (!t) {
+		vcpu_count_refused();
 		return;
+	}
 	leave(t, now);
 	serve(t, vcpu, now);
 }
@@ -348,7 +351,11 @@ static void thread_free(struct rcu_head *rcu)
 	kfree(t);
 }
 
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
 static void on_process_exit(void *data, struct task_struct *p, bool group_dead)
+#else	/* whether it was the last thread of its process is told since 6.16 */
+static void on_process_exit(void *data, struct task_struct *p)
+#endif
 {
 	struct kvmgang_thread *t;
 
@@ -376,7 +383,7 @@ int thread_hold(struct task_struct *p, u32 state)
 	if (vcpu->thread != t)
 		return -ENOENT;
 	now = local_clock();
-	vcpu_settle(vcpu, now, 0);
+	vcpu_settle(vcpu, now);
 	account_hold(&vcpu->account, now, state);
 	trace_vcpu_hold(vcpu, state);
 	return 0;

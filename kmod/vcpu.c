@@ -54,6 +54,11 @@ u32 vcpu_nr_vcpus(void)
 	return READ_ONCE(nr_vcpus);
 }
 
+void vcpu_count_refused(void)
+{
+	atomic64_inc(&nr_refused);
+}
+
 u64 vcpu_nr_refused(void)
 {
 	return atomic64_read(&nr_refused);
@@ -216,8 +221,16 @@ struct kvmgang_vcpu *vcpu_get(struct kvm_vcpu *key)
 	return vcpu;
 
 refuse:
-	atomic64_inc(&nr_refused);
+	vcpu_count_refused();
 	return NULL;
+}
+
+/* Not while it is being woken up: the run queue's clock may be stamped already. */
+static bool is_asleep(const struct task_struct *p)
+{
+	unsigned int state = READ_ONCE(p->__state);
+
+	return state != TASK_RUNNING && state != TASK_WAKING;
 }
 
 /*
@@ -225,7 +238,7 @@ refuse:
  * once, so they are read twice; in the few instructions between, and while a wake-up is under way,
  * nothing is settled: the thread's arrival will do it.
  */
-static void settle_off_cpu(struct kvmgang_vcpu *vcpu, u64 now, u64 lag)
+static void settle_off_cpu(struct kvmgang_vcpu *vcpu, u64 now)
 {
 	struct kvmgang_account *a = &vcpu->account;
 	const struct task_struct *p = vcpu->thread->task;
@@ -235,12 +248,11 @@ static void settle_off_cpu(struct kvmgang_vcpu *vcpu, u64 now, u64 lag)
 	bool asleep;
 
 	smp_rmb(); /* order the first reads before the second */
-	asleep = READ_ONCE(p->__state) != TASK_RUNNING;
+	asleep = is_asleep(p);
 	if (queued != READ_ONCE(info->last_queued) || run_delay != READ_ONCE(info->run_delay))
 		return;
 
 	if (queued) {
-		now -= lag;
 		if (now > queued && now > a->cursor)
 			account_wait(a, now, run_delay + now - queued);
 	} else if (asleep && run_delay == a->waited) {
@@ -248,15 +260,27 @@ static void settle_off_cpu(struct kvmgang_vcpu *vcpu, u64 now, u64 lag)
 	}
 }
 
-void vcpu_settle(struct kvmgang_vcpu *vcpu, u64 now, u64 lag)
+/*
+ * Is the vCPU, which runs, about to lose its pCPU? Its wait then begins when that was decided: the
+ * run queue's clock is not stamped again for the switch (rq_clock_skip_update()), however long the
+ * kernel takes to get to it.
+ */
+static bool is_leaving(const struct kvmgang_vcpu *vcpu)
+{
+	return vcpu->thread && test_tsk_need_resched(vcpu->thread->task);
+}
+
+void vcpu_settle(struct kvmgang_vcpu *vcpu, u64 now)
 {
 	struct kvmgang_account *a = &vcpu->account;
 
+	if (a->running && is_leaving(vcpu))
+		return;
 	if (a->running) {
 		account_fill(a, KVMGANG_RUN, now);
 		account_shared(a, occupancy_take_shared(vcpu->cpu, now));
 	} else if (vcpu->thread) {
-		settle_off_cpu(vcpu, now, lag);
+		settle_off_cpu(vcpu, now);
 	} else {
 		account_fill(a, KVMGANG_BLOCKED, now);
 	}
@@ -267,7 +291,7 @@ void vcpu_unbind(struct kvmgang_vcpu *vcpu, u64 now)
 	static const struct kvmgang_occupant host = { .kind = KVMGANG_BY_HOST };
 	struct kvmgang_occupied unused;
 
-	vcpu_settle(vcpu, now, 0);
+	vcpu_settle(vcpu, now);
 	if (vcpu->account.running) {
 		account_depart(&vcpu->account, now, KVMGANG_BLOCKED);
 		/* The thread goes on, as a host thread like any other. */
@@ -293,7 +317,7 @@ void vm_set_home(struct kvmgang_vm *vm, u64 nodes)
 		guard(raw_spinlock_irqsave)(&vcpu->lock);
 		if (!vcpu->account.running)
 			continue;
-		vcpu_settle(vcpu, local_clock(), 0);
+		vcpu_settle(vcpu, local_clock() - KVMGANG_READ_LAG_NS);
 		vcpu->account.remote = vcpu_is_remote(vcpu, vcpu->cpu);
 	}
 }
@@ -308,7 +332,7 @@ void vcpu_read(struct kvmgang_vcpu *vcpu, struct kvmgang_vcpu_row *row)
 
 	guard(raw_spinlock_irqsave)(&vcpu->lock);
 	thread = vcpu->thread;
-	vcpu_settle(vcpu, local_clock(), KVMGANG_READ_LAG_NS);
+	vcpu_settle(vcpu, local_clock() - KVMGANG_READ_LAG_NS);
 	if (thread)
 		row->tid = pid_vnr(thread->pid);
 	row->state = account_state(&vcpu->account,

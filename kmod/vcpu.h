@@ -42,11 +42,11 @@ struct kvmgang_vm;
 #define KVMGANG_MAX_VCPUS	65536
 
 /*
- * A waiting vCPU is read as of this long ago. Its run queue's clock may have been stamped before
- * the read, with the arrival still on its way; a wait read up to the present could then exceed the
- * run_delay that the arrival writes. 1 ms is far above any time that a run queue's lock is held
- * between the two; should a hypervisor below stretch it beyond, ready is ahead of run_delay by the
- * difference until the next wait.
+ * Accounts are read as of this long ago. The scheduler may have stamped a switch or a wake-up
+ * before the read and get to it after: what was read up to the present, as run, sleep or wait,
+ * would overlap what the stamp says. 1 ms is far above any time that a run queue's lock is held
+ * between the two; should a hypervisor below stretch it beyond, the account is ahead of the clock
+ * by the difference until the vCPU has run for that long.
  */
 #define KVMGANG_READ_LAG_NS	1000000ULL
 
@@ -112,6 +112,9 @@ u32 vcpu_nr_vms(void);
 u32 vcpu_nr_vcpus(void);
 u64 vcpu_nr_refused(void);
 
+/* A vCPU cannot be accounted at this entry. */
+void vcpu_count_refused(void);
+
 /*
  * The living VM with @id, NULL if there is none. RCU read section; it remains as long as vms_rwsem
  * was held before, too.
@@ -142,10 +145,10 @@ void vcpu_destroy_vm(const struct kvm *kvm);
 void vcpu_read(struct kvmgang_vcpu *vcpu, struct kvmgang_vcpu_row *row);
 
 /*
- * Brings the account of @vcpu up to @now, or if it waits to @lag ns before: KVMGANG_READ_LAG_NS for
- * reads, 0 where it is sure that no arrival is under way. Caller holds its lock.
+ * Brings the account of @vcpu up to @now: for reads KVMGANG_READ_LAG_NS ago, the present where it is
+ * sure that no switch and no wake-up is under way. Caller holds its lock.
  */
-void vcpu_settle(struct kvmgang_vcpu *vcpu, u64 now, u64 lag);
+void vcpu_settle(struct kvmgang_vcpu *vcpu, u64 now);
 
 /* From now on no thread serves @vcpu. Caller holds its lock. */
 void vcpu_unbind(struct kvmgang_vcpu *vcpu, u64 now);

@@ -399,7 +399,7 @@ static struct served *serve(struct kunit *test)
 static void settle(struct served *s, u64 now, u64 lag)
 {
 	guard(raw_spinlock_irqsave)(&s->vcpu->lock);
-	vcpu_settle(s->vcpu, now, lag);
+	vcpu_settle(s->vcpu, now - lag);
 }
 
 static void depart(struct served *s, u64 now, u32 rest)

@@ -31,8 +31,9 @@ run_options() {
 	[ $# -gt 1 ] || die "run: which command? It comes after --"
 	shift
 	command=("$@")
-	[[ " ${all_kernels[*]} " = *" $kernel "* ]] ||
-		die "run: there is no kernel $kernel, but ${all_kernels[*]}"
+	available="7.2 7.3 $(kernels_built | paste -sd' ')"
+	[[ " $available " = *" $kernel "* ]] ||
+		die "run: there is no kernel $kernel but $available; lab/lab setup builds the lab's own"
 	# Each node has the same share.
 	memory=$((memory / nodes * nodes))
 }
@@ -58,7 +59,7 @@ machine_arguments() {
 }
 
 run() {
-	local kernel nodes cores threads memory wallclock timeout append console command machine
+	local kernel nodes cores threads memory wallclock timeout append console command machine available
 	local out status=125
 
 	run_options "$@"

@@ -5,14 +5,17 @@
 #
 # A group is a command that prints TAP and exits non-zero when it failed. One that dies, prints no
 # plan or fewer results than planned has failed, whatever it printed before. Nothing is retried.
-# Each group's output is in build/check/GROUP.log.
+# Each group's output is in build/check/GROUP.log. At the end it says where the time went, that of
+# setting up the lab included.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 # Name and command, one a line. Long ones first: that fills both CPUs best.
 groups=(
+	'debug            lab/lab run --kernel debug --nodes 2 --cores 2 --memory 2048 --timeout 3600 -- selftests/run.sh'
 	'kselftest-7.2    lab/lab run --kernel 7.2 --nodes 2 --cores 4 --timeout 2400 -- selftests/run.sh'
 	'kselftest-7.3    lab/lab run --kernel 7.3 --nodes 2 --cores 4 --timeout 2400 -- selftests/run.sh'
+	'kselftest-6.12   lab/lab run --kernel 6.12 --nodes 2 --cores 4 --timeout 2400 -- selftests/run.sh'
 	'run-7.2          lab/lab run --kernel 7.2 --nodes 2 --cores 1 --timeout 2400 -- selftests/run.sh test_run'
 	'run-7.3          lab/lab run --kernel 7.3 --nodes 2 --cores 1 --timeout 2400 -- selftests/run.sh test_run'
 	'upstream-kvm     lab/lab run --nodes 2 --cores 2 --timeout 1200 -- selftests/upstream.sh'
@@ -136,6 +139,8 @@ for name in "${names[@]}"; do
 done
 
 mkdir -p "$logs"
+export KVMGANG_TIMES=$PWD/$logs/times
+: >"$KVMGANG_TIMES"
 lab/lab setup
 if ! lab/lab build >"$logs/make.log" 2>&1; then
 	grep -v '^make\[' "$logs/make.log"
@@ -144,6 +149,7 @@ if ! lab/lab build >"$logs/make.log" 2>&1; then
 	exit 1
 fi
 
+set_up=$SECONDS
 declare -A pid=()
 table='' failures=() all_passed=0 all_failed=0 all_skipped=0
 trap stop_all EXIT
@@ -166,6 +172,12 @@ while [ ${#pid[@]} -gt 0 ]; do
 done
 
 show_failures
+echo
+printf '%-16s %7s\n' set-up time
+while read -r name seconds; do
+	printf '%-16s %5d s\n' "$name" "$seconds"
+done <"$KVMGANG_TIMES"
+printf '%-16s %5d s of %d s\n' 'all of it' "$set_up" "$SECONDS"
 echo
 printf '%-16s %7s %6s %6s %7s\n' group time passed failed skipped
 printf '%s' "$table"

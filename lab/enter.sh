@@ -36,10 +36,8 @@ enter() {
 	for path in "$(rootfs_path)" "$(qemu_path)"; do
 		[ -e "$path/.complete" ] || die "the lab is not set up, or its recipe changed: run lab/lab setup"
 	done
-	for name in "${own_kernels[@]}"; do
-		path=$(kernel_path "$name")
-		[ -e "$path/.complete" ] || die "the lab is not set up, or its recipe changed: run lab/lab setup"
-		layers+=$path:
+	for name in $(kernels_built); do
+		layers+=$(kernel_path "$name"):
 	done
 	mounts=("$(qemu_path):/opt/qemu" "$checkout:/src")
 	# They are built in here, so they may not be there yet.

@@ -8,7 +8,7 @@ index=$cache/index
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 suite=trixie
 # Whose source the lab builds from.
-source_series=(7.2)
+source_series=(7.2 6.12)
 
 rootfs_packages=(
 	# building the module, the tool and the selftests

@@ -1,15 +1,14 @@
 # shellcheck shell=bash disable=SC2154
 # Kernels that the lab builds itself from Debian's source, because no package has them: one that
-# looks for mistakes.
+# looks for mistakes, and an older one with the sched_ext that Debian left off.
 #
 # They are built in the rootfs, so with the compiler and pahole that build the module, and kept as a
 # layer that enter.sh puts over the rootfs: boot image, modules, and the tree that an out-of-tree
 # module is built in. Each is small: "make allnoconfig", kernel.config and kernel-NAME.config.
 
-own_kernels=(debug)
-all_kernels=(7.2 7.3 "${own_kernels[@]}")
+own_kernels=(6.12 debug)
 # The series whose source each is built from.
-declare -A source_of=([debug]=7.2)
+declare -A source_of=([6.12]=6.12 [debug]=7.2)
 
 # The archive with the source of a series. 160 MB; kept, as it is what several things are made from.
 kernel_source() {
@@ -40,16 +39,23 @@ kernel_path() {
 	echo "$cache/kernel-$name-${key:0:16}"
 }
 
+# The own kernels that setup has built.
+kernels_built() {
+	local name
+
+	for name in "${own_kernels[@]}"; do
+		[ ! -e "$(kernel_path "$name")/.complete" ] || echo "$name"
+	done
+}
+
 # The release of any kernel of the lab, by the name that --kernel takes.
 kernel_release() {
 	local name=$1
 
-	if [ -z "${source_of[$name]:-}" ]; then
-		index_kernel "$name"
-	else
-		cat "$(kernel_path "$name")/.release" 2>/dev/null ||
-			die "the lab is not set up, or its recipe changed: run lab/lab setup"
-	fi
+	case $name in
+	7.2 | 7.3) index_kernel "$name" ;;
+	*) cat "$(kernel_path "$name")/.release" ;;
+	esac
 }
 
 # kernel_differs CONFIG FRAGMENT: which lines of the fragment the config does not have. Kconfig drops
@@ -84,6 +90,7 @@ kernel_build() {
 	#
 	# The way in from PVH (enlighten.c) must call no function that KASAN instruments, as there is
 	# no shadow map yet, but gcc 14 calls memcmp() unless it is told to inline it.
+	# shellcheck disable=SC2016
 	enter_with "$work:/src" -- bash -euc '
 		cd linux
 		export KBUILD_BUILD_USER=kvmgang KBUILD_BUILD_HOST=lab

@@ -32,6 +32,40 @@ int kvmgang_vm_policy(u32 vm_id, struct kvmgang_vm_policy *out, u32 out__sz) __k
 int kvmgang_set_home(u32 vm_id, u64 nodes) __ksym;
 int kvmgang_set_cgroup(u32 vm_id, u32 key, u64 value) __ksym;
 
+/* v6.13 renamed these three: the kernel that runs has the ones or the others. */
+void scx_bpf_dsq_insert___v613(struct task_struct *p, u64 dsq, u64 slice, u64 flags) __ksym __weak;
+void scx_bpf_dispatch___v612(struct task_struct *p, u64 dsq, u64 slice, u64 flags) __ksym __weak;
+bool scx_bpf_dsq_move___v613(struct bpf_iter_scx_dsq *it, struct task_struct *p, u64 dsq,
+			     u64 flags) __ksym __weak;
+bool scx_bpf_dispatch_from_dsq___v612(struct bpf_iter_scx_dsq *it, struct task_struct *p, u64 dsq,
+				      u64 flags) __ksym __weak;
+bool scx_bpf_dsq_move_to_local___v613(u64 dsq) __ksym __weak;
+bool scx_bpf_consume___v612(u64 dsq) __ksym __weak;
+
+static void insert(struct task_struct *p, u64 dsq, u64 slice, u64 flags)
+{
+	if (bpf_ksym_exists(scx_bpf_dsq_insert___v613))
+		scx_bpf_dsq_insert___v613(p, dsq, slice, flags);
+	else
+		scx_bpf_dispatch___v612(p, dsq, slice, flags);
+}
+
+static void move(struct bpf_iter_scx_dsq *it, struct task_struct *p, u64 dsq)
+{
+	if (bpf_ksym_exists(scx_bpf_dsq_move___v613))
+		scx_bpf_dsq_move___v613(it, p, dsq, 0);
+	else
+		scx_bpf_dispatch_from_dsq___v612(it, p, dsq, 0);
+}
+
+static void move_to_local(u64 dsq)
+{
+	if (bpf_ksym_exists(scx_bpf_dsq_move_to_local___v613))
+		scx_bpf_dsq_move_to_local___v613(dsq);
+	else
+		scx_bpf_consume___v612(dsq);
+}
+
 char _license[] SEC("license") = "GPL";
 
 /* From userspace, whose header of these has no u32. */
@@ -116,7 +150,7 @@ s32 BPF_PROG(hold_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flag
 		return prev_cpu;
 	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
 	if (is_idle)
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, 0);
+		insert(p, SCX_DSQ_LOCAL, SLICE_NS, 0);
 	return cpu;
 }
 
@@ -128,12 +162,12 @@ void BPF_PROG(hold_enqueue, struct task_struct *p, u64 enq_flags)
 	if (is_held(p)) {
 		if (kvmgang_hold(p->pid, hold_state))
 			__sync_fetch_and_add(&nr_hold_errors, 1);
-		scx_bpf_dsq_insert(p, PARKED_DSQ, SLICE_NS, enq_flags);
+		insert(p, PARKED_DSQ, SLICE_NS, enq_flags);
 	} else if (enq_flags & SCX_ENQ_LAST) {
 		/* There is no other task for this CPU, so it would not come to look for one. */
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, enq_flags);
+		insert(p, SCX_DSQ_LOCAL, SLICE_NS, enq_flags);
 	} else {
-		scx_bpf_dsq_insert(p, SHARED_DSQ, SLICE_NS, enq_flags);
+		insert(p, SHARED_DSQ, SLICE_NS, enq_flags);
 	}
 }
 
@@ -155,16 +189,16 @@ static void release_parked(void)
 	bpf_for_each(scx_dsq, p, PARKED_DSQ, 0) {
 		if (kvmgang_release(p->pid))
 			__sync_fetch_and_add(&nr_hold_errors, 1);
-		scx_bpf_dsq_move(&___it, p, SHARED_DSQ, 0);
+		move(&___it, p, SHARED_DSQ);
 	}
 }
 
 SEC("struct_ops/hold_dispatch")
 void BPF_PROG(hold_dispatch, s32 cpu, struct task_struct *prev)
 {
-	if (!hold_state && scx_bpf_dsq_nr_queued(PARKED_DSQ))
+	if (!hold_state)
 		release_parked();
-	scx_bpf_dsq_move_to_local(SHARED_DSQ);
+	move_to_local(SHARED_DSQ);
 }
 
 SEC("struct_ops.s/hold_init")

@@ -33,7 +33,7 @@ int effort(int normal, int thorough);
  */
 #define await(condition)								\
 do {											\
-	int polls_ = 5000;								\
+	int polls_ = 60000;								\
 											\
 	while (!(condition)) {								\
 		if (!polls_--)								\
@@ -69,6 +69,7 @@ struct schedstat schedstat_read(pid_t tid);
 /* A host thread that spins on @cpu; @fifo: in the way of all that is not real-time. */
 struct hog {
 	pthread_t thread;
+	pid_t tid;
 	int cpu;
 	bool fifo;
 	bool started, stop;
@@ -85,7 +86,10 @@ bool module_loaded(void);
 /* A module parameter's or other file's content as a number; -1: no such file. */
 long long read_number(const char *path);
 
-/* Kernel messages from now on; kmsg_bad() prints those of warning level and above, counts them. */
+/*
+ * Kernel messages from now on; kmsg_bad() prints those of warning level and above that are not in
+ * the list log-allowed, and counts them.
+ */
 int kmsg_open(void);
 int kmsg_bad(int kmsg);
 

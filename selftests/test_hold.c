@@ -6,6 +6,7 @@
  *
  * The scheduler is hold.bpf.c; that its own decisions make sense is no matter here.
  */
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -48,10 +49,31 @@ static bool is_enabled(void)
 	return !strcmp(state, "enabled\n");
 }
 
+/*
+ * Of some builds of 7.2 (7.2.12) the BTF leaves kfuncs the argument that the verifier adds, so that
+ * no program can call them; which ones differs from build to build.
+ */
+static bool can_iterate_dsq(void)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	bool can = false;
+	int id;
+
+	if (!btf)
+		die("the kernel's BTF: %m");
+	id = btf__find_by_name_kind(btf, "bpf_iter_scx_dsq_new", BTF_KIND_FUNC);
+	if (id > 0)
+		can = btf_vlen(btf__type_by_id(btf, btf__type_by_id(btf, id)->type)) == 3;
+	btf__free(btf);
+	return can;
+}
+
 static void attach_scheduler(void)
 {
 	if (access("/sys/kernel/sched_ext", F_OK))
 		tap_skip("the kernel has no sched_ext");
+	if (!can_iterate_dsq())
+		tap_skip("the kernel's BTF has no bpf_iter_scx_dsq_new() that a program can call");
 	if (nr_cpus() < 2)
 		tap_skip("needs 2 CPUs");
 	libbpf_set_print(print_libbpf);

@@ -3,7 +3,7 @@
  * Every state for what it is: guests and VMMs are put into a known situation, and it is the state
  * of that name that grows. Also who a row belongs to: threads and VMs that change, go, and come.
  *
- * A share of 90 % where physics says "nearly all" leaves room for what else the host does.
+ * A share of 90 % where physics says "nearly all" leaves room for the VMM's own work.
  */
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -22,16 +22,23 @@
 
 #define WATCH_MS	200
 
-/* Watches a vCPU: @state has at least @percent of the time, and waiting at most 5. */
+/*
+ * Watches a vCPU of this process: @state has at least @percent of the time that the host leaves it.
+ * A host whose kernel checks itself takes a fifth and more, but it is for the scheduler to say.
+ */
 static void expect_share(uint32_t vm_id, uint32_t vcpu_id, enum kvmgang_state state, int percent)
 {
+	pid_t tid = row_read(vm_id, vcpu_id).tid;
+	uint64_t delay = schedstat_read(tid).run_delay_ns, elapsed;
 	struct kvmgang_counters during;
-	uint64_t elapsed;
 
 	during = row_watch(vm_id, vcpu_id, WATCH_MS, &elapsed);
 	REQUIRE(elapsed, >, 0);
-	EXPECT(100 * during.state_ns[state] / elapsed, >=, percent);
-	EXPECT(100 * waited(&during) / elapsed, <=, 5);
+	/* A wait that has not ended is not in the scheduler's figure. */
+	await(row_read(vm_id, vcpu_id).state != KVMGANG_READY);
+	delay = schedstat_read(tid).run_delay_ns - delay;
+	EXPECT(waited(&during), <=, delay);
+	EXPECT(100 * during.state_ns[state], >=, percent * (elapsed - waited(&during)));
 }
 
 /* Watches a vCPU that nothing can move: all time goes to @state, to the nanosecond. */
@@ -79,6 +86,8 @@ static void test_halted(void)
 	uint32_t vm_id = vm_id_wait(vm);
 	uint64_t count;
 
+	/* 6.12's KVM wakes the vCPUs of a new VM once, 100 ms after the first load, for their clock. */
+	sleep_ms(150);
 	await(row_read(vm_id, 0).state == KVMGANG_HALTED);
 	expect_only(vm_id, 0, KVMGANG_HALTED);
 
@@ -220,11 +229,11 @@ static void test_no_thread(void)
 	vm_continue(vm);
 	vm_wait_progress(vm);
 	EXPECT(vm_id_wait(vm), ==, vm_id);
+	await(row_read(vm_id, 0).count.state_ns[KVMGANG_RUN] > before.count.state_ns[KVMGANG_RUN]);
 	after = row_read(vm_id, 0);
 	row_check_order(&before, &after);
 	EXPECT(after.tid, ==, vm->vcpus[0].tid);
 	EXPECT(after.tid, !=, first_tid);
-	EXPECT(after.count.state_ns[KVMGANG_RUN], >, before.count.state_ns[KVMGANG_RUN]);
 }
 
 /* All vCPUs of a process that serves several VMs are told apart. */

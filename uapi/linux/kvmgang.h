@@ -137,7 +137,7 @@ struct kvmgang_vcpu_row {
  * @out_max_vms: most VMs that are accounted at a time; later ones are counted in @out_refused
  * @out_max_vcpus: most vCPUs that are accounted at a time
  * @out_reserved: 0
- * @out_read_lag_ns: a waiting vCPU is reported as of this long before the read
+ * @out_read_lag_ns: vCPUs are reported as of this long before the read
  * @out_refused: vCPUs not accounted, for lack of memory or beyond a maximum, counted at each try
  *
  * Context: any thread with the node open for reading; may sleep.
