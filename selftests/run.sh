@@ -55,6 +55,7 @@ run_program() {
 # scheduler that ends slices itself: in Debian's 7.2.12 the kfunc for that cannot be called.
 expected='loading out-of-tree module taints kernel|module verification failed: signature'
 expected+='|sched_ext: Writing directly to p->scx.slice/dsq_vtime is deprecated'
+expected+='|bpf_scx_btf_struct_access: [0-9]+ callbacks suppressed'
 
 # Without what sched_ext says of the faults that test_run asks for: who left, why, and a stack.
 without_wanted_faults() {
