@@ -108,6 +108,16 @@ void resched_this_cpu_at(u64 at)
 	hrtimer_start(&r->timer, ns_to_ktime(at), HRTIMER_MODE_ABS_PINNED_HARD);
 }
 
+static void timer_setup_pinned(struct hrtimer *timer)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+	hrtimer_setup(timer, on_time, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
+#else	/* one call does both since 6.13 */
+	hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
+	timer->function = on_time;
+#endif
+}
+
 void resched_init(void)
 {
 	int cpu;
@@ -119,16 +129,6 @@ void resched_init(void)
 		r->relay = IRQ_WORK_INIT_HARD(on_relay);
 		INIT_CSD(&r->kick, on_kick, NULL);
 	}
-}
-
-static void timer_setup_pinned(struct hrtimer *timer)
-{
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
-	hrtimer_setup(timer, on_time, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
-#else	/* one call does both since 6.13 */
-	hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_PINNED_HARD);
-	timer->function = on_time;
-#endif
 }
 
 static void nothing(void *unused)

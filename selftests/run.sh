@@ -122,6 +122,17 @@ check_kmemleak() {
 	report 'no memory leaked' "$(cat $kmemleak)"
 }
 
+# BPF programs let go of the module some time after the process that loaded them has ended.
+remove_module() {
+	local polls
+
+	for ((polls = 0; polls < 100; polls++)); do
+		[ "$(cat /sys/module/kvmgang/refcnt)" != 0 ] || break
+		sleep 0.1
+	done
+	rmmod kvmgang
+}
+
 [ "$(id -u)" = 0 ] || die 'this needs root'
 [ -e "$module" ] || die "there is no $module: make module"
 [ -e /dev/kvm ] || modprobe -qa kvm_amd kvm_intel || true
@@ -143,13 +154,7 @@ was_loaded=$(is_loaded && echo yes || echo no)
 for program in "${programs[@]}"; do
 	run_program "$program"
 done
-# A BPF program that is gone lets go of the module a grace period later.
-polls=100
-while [ "$was_loaded" = no ] && is_loaded && [ "$(cat /sys/module/kvmgang/refcnt)" != 0 ] &&
-	[ $((polls--)) -gt 0 ]; do
-	sleep 0.1
-done
-[ "$was_loaded" = yes ] || rmmod kvmgang || result 'not ok' 'the module can be removed'
+[ "$was_loaded" = yes ] || remove_module || result 'not ok' 'the module can be removed'
 check_kmemleak
 check_kernel_log
 echo "1..$nr"
