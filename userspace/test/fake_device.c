@@ -22,6 +22,8 @@
 
 #include <linux/kvmgang.h>
 
+#include "kmod/kfunc.h"
+
 #define FAKE_FD	1000
 #define MS	1000000ULL
 
@@ -135,7 +137,7 @@ static int fake_info(struct kvmgang_info *info)
 	const char *abi = getenv("FAKE_ABI"), *kfunc_abi = getenv("FAKE_KFUNC_ABI");
 
 	info->out_abi = abi ? (__u32)atoi(abi) : KVMGANG_ABI;
-	info->out_kfunc_abi = kfunc_abi ? (__u32)atoi(kfunc_abi) : 1;
+	info->out_kfunc_abi = kfunc_abi ? (__u32)atoi(kfunc_abi) : KVMGANG_KFUNC_ABI;
 	info->out_nr_vms = 2;
 	info->out_nr_vcpus = 4;
 	info->out_vcpu_bytes = 1234;
