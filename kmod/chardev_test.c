@@ -146,6 +146,8 @@ static const struct command commands[] = {
 	{ "info", KVMGANG_INFO, 56, sizeof(struct kvmgang_info) },
 	{ "snapshot", KVMGANG_SNAPSHOT, 64, sizeof(struct kvmgang_snapshot) },
 	{ "lookup", KVMGANG_LOOKUP, 24, sizeof(struct kvmgang_lookup) },
+	{ "get policy", KVMGANG_GET_POLICY, 136, sizeof(struct kvmgang_policy) },
+	{ "set policy", KVMGANG_SET_POLICY, 136, sizeof(struct kvmgang_policy) },
 };
 
 KUNIT_ARRAY_PARAM_DESC(command, commands, name);
