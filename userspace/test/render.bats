@@ -6,7 +6,8 @@ setup_file() {
 	command -v "${CC:-cc}" || skip "no C compiler"
 	export FAKE=$BATS_FILE_TMPDIR/fake_device.so
 	"${CC:-cc}" -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -shared -fPIC \
-		-I"$BATS_TEST_DIRNAME/../../uapi" -o "$FAKE" "$BATS_TEST_DIRNAME/fake_device.c"
+		-I"$BATS_TEST_DIRNAME/../.." -I"$BATS_TEST_DIRNAME/../../uapi" \
+		-o "$FAKE" "$BATS_TEST_DIRNAME/fake_device.c"
 }
 
 setup() {
