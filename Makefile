@@ -92,8 +92,8 @@ $(BUILD)/selftests/%.o: selftests/%.S
 # A BPF program and the header by which its loader knows it. Any kernel's types will do that has
 # sched_ext: libbpf fits the program to the kernel that runs.
 CLANG ?= $(shell command -v clang || command -v clang-19)
-kernel_types = $(firstword $(wildcard $(KDIR)/vmlinux /lib/modules/*/build/vmlinux \
-	/sys/kernel/btf/vmlinux))
+kernel_types = $(firstword $(wildcard $(KDIR)/vmlinux) \
+	$(lastword $(sort $(wildcard /lib/modules/*/build/vmlinux))) /sys/kernel/btf/vmlinux)
 
 $(BUILD)/vmlinux.h:
 	@mkdir -p $(@D)

@@ -5,7 +5,7 @@
  *	gang MS PROGRAM:VCPUS...
  *
  * One line per VM: what it counts per second, and where its vCPUs' time went. It does not choose the
- * scheduler; whoever compares two runs this under each.
+ * scheduler; whoever compares two runs this under each, and in turn.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,8 @@
 #include "selftests/vmm.h"
 
 #define MAX_VMS		64
+#define WARM_UP_MS	200
+#define NSEC_PER_SEC	1000000000ULL
 
 static const struct work {
 	const char *name;
@@ -26,7 +28,7 @@ static const struct work {
 	{ "barrier", guest_barrier, 0 },
 	{ "lock", guest_lock, 200 },
 	{ "ping", guest_ping, 0 },
-	{ "halt", guest_halt, 2000000 },	/* wakes up every 2 ms */
+	{ "tick", guest_halt, 2000000 },	/* sleeps, and wakes up every 2 ms */
 };
 
 struct run {
@@ -41,91 +43,76 @@ static uint64_t now_ns(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
-static const struct work *find_work(const char *name, size_t length)
+static const struct work *find_work(const char *spec, size_t length)
 {
 	for (size_t i = 0; i < sizeof(works) / sizeof(*works); i++) {
-		if (strlen(works[i].name) == length && !strncmp(works[i].name, name, length))
+		if (strlen(works[i].name) == length && !strncmp(works[i].name, spec, length))
 			return &works[i];
 	}
-	die("no such work");
+	die("%s: the programs are spin, barrier, lock, ping and tick", spec);
 }
 
 static void start(struct run *run, const char *spec)
 {
-	const char *colon = strchr(spec, ':');
+	size_t length = strcspn(spec, ":");
+	long nr_vcpus = spec[length] ? strtol(spec + length + 1, NULL, 10) : 0;
 
-	if (!colon)
-		die("usage: gang MS PROGRAM:VCPUS...");
-	run->work = find_work(spec, colon - spec);
-	run->vm = vm_new(atoi(colon + 1));
+	if (nr_vcpus < 1 || nr_vcpus > 255)
+		die("%s: 1 to 255 vCPUs are wanted after a colon", spec);
+	run->work = find_work(spec, length);
+	run->vm = vm_new((int)nr_vcpus);
 	vm_start(run->vm, run->work->program, run->work->argument);
 }
 
-static void look(struct run *run, struct kvmgang_counters *sum, uint64_t *count)
+static void look(struct run *run)
 {
 	struct snap snap = {};
 
-	if (!snap_read(&snap, vm_id_of(run->vm)))
+	if (!snap_read(&snap, vm_id_wait(run->vm)))
 		die("the VM is gone");
-	*sum = snap.vms[0].sum;
-	*count = vm_count(run->vm);
+	run->sum = snap.vms[0].sum;
+	run->count = vm_count(run->vm);
 	snap_free(&snap);
 }
 
-static void report(const struct run *run, uint64_t ns)
+static double percent(const struct run *from, const struct run *to, enum kvmgang_state state)
 {
-	struct kvmgang_counters now, was = run->sum;
-	uint64_t count, all = 0, hist = 0, seen = 0;
-	int p50 = -1, p99 = -1, max = 0;
+	uint64_t all = state_sum(&to->sum) - state_sum(&from->sum);
 
-	look((struct run *)run, &now, &count);
-	for (int i = 0; i < KVMGANG_NR_STATES; i++)
-		all += now.state_ns[i] - was.state_ns[i];
-	for (int i = 0; i < KVMGANG_READY_BUCKETS; i++)
-		hist += now.ready_hist[i] - was.ready_hist[i];
-	for (int i = 0; i < KVMGANG_READY_BUCKETS; i++) {
-		uint64_t n = now.ready_hist[i] - was.ready_hist[i];
+	return 100.0 * (double)(to->sum.state_ns[state] - from->sum.state_ns[state]) / (double)all;
+}
 
-		seen += n;
-		if (p50 < 0 && seen * 2 >= hist)
-			p50 = i;
-		if (p99 < 0 && seen * 100 >= hist * 99)
-			p99 = i;
-		if (n)
-			max = i;
-	}
-	printf("%-8s %d  %12.0f/s  run %5.1f%%  ready %5.1f%%  costop %5.1f%%  halted %5.1f%%  per s: switches %.0f preempted %.0f moved %.0f yields %.0f/%.0f  ready p50 < %d us  p99 < %d us  max < %d us\n",
-	       run->work->name, run->vm->nr_vcpus, (count - run->count) * 1e9 / ns,
-	       100.0 * (now.state_ns[0] - was.state_ns[0]) / all,
-	       100.0 * (now.state_ns[1] - was.state_ns[1]) / all,
-	       100.0 * (now.state_ns[2] - was.state_ns[2]) / all,
-	       100.0 * (now.state_ns[4] - was.state_ns[4]) / all,
-	       (now.switches - was.switches) * 1e9 / ns,
-	       (now.preemptions - was.preemptions) * 1e9 / ns,
-	       (now.migrations[0] - was.migrations[0]) * 1e9 / ns,
-	       (now.yields_honoured - was.yields_honoured) * 1e9 / ns,
-	       (now.yields_asked - was.yields_asked) * 1e9 / ns,
-	       1 << p50, 1 << p99, 1 << max);
+static void report(const struct run *from, uint64_t ns)
+{
+	struct run to = *from;
+
+	look(&to);
+	printf("%-8s %3d %14.0f/s  run %5.1f%%  ready %5.1f%%  costop %5.1f%%  halted %5.1f%%\n",
+	       to.work->name, to.vm->nr_vcpus,
+	       (double)(to.count - from->count) * (double)NSEC_PER_SEC / (double)ns,
+	       percent(from, &to, KVMGANG_RUN), percent(from, &to, KVMGANG_READY),
+	       percent(from, &to, KVMGANG_COSTOP), percent(from, &to, KVMGANG_HALTED));
 }
 
 int main(int argc, char **argv)
 {
 	static struct run runs[MAX_VMS];
-	int nr = argc - 2;
+	int nr = argc - 2, ms;
 	uint64_t began;
 
-	if (argc < 3 || nr > MAX_VMS)
+	if (nr < 1 || nr > MAX_VMS)
 		die("usage: gang MS PROGRAM:VCPUS...");
+	ms = (int)strtol(argv[1], NULL, 10);
 	for (int i = 0; i < nr; i++)
 		start(&runs[i], argv[2 + i]);
-	sleep_ms(200);
+	sleep_ms(WARM_UP_MS);
 	for (int i = 0; i < nr; i++)
-		look(&runs[i], &runs[i].sum, &runs[i].count);
+		look(&runs[i]);
 	began = now_ns();
-	sleep_ms(atoi(argv[1]));
+	sleep_ms(ms);
 	for (int i = 0; i < nr; i++)
 		report(&runs[i], now_ns() - began);
 	return 0;

@@ -702,4 +702,5 @@ static struct kunit_suite suite = {
 	.name = "kvmgang_account",
 	.test_cases = cases,
 };
+
 kunit_test_suite(suite);

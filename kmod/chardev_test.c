@@ -629,4 +629,5 @@ static struct kunit_suite suite = {
 	.init = begin,
 	.test_cases = cases,
 };
+
 kunit_test_suite(suite);

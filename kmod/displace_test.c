@@ -306,4 +306,5 @@ static struct kunit_suite suite = {
 	.name = "kvmgang_displace",
 	.test_cases = cases,
 };
+
 kunit_test_suite(suite);

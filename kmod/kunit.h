@@ -51,8 +51,8 @@ struct kvmgang_vcpu *fake_vm_enter(struct fake_vm *vm, u32 id);
 void fake_vm_destroy(struct fake_vm *vm);
 
 /*
- * Waits until @condition holds. False after two minutes, when it never will: an assertion that fails
- * is a better end than KUnit's, which would wait for the thread of the test.
+ * Waits until @condition holds. False after two minutes, when it never will: an assertion that
+ * fails is a better end than KUnit's, which would wait for the thread of the test.
  */
 #define await(condition)						\
 ({									\

@@ -220,4 +220,5 @@ static struct kunit_suite suite = {
 	.init = begin,
 	.test_cases = cases,
 };
+
 kunit_test_suite(suite);

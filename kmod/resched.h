@@ -16,9 +16,9 @@ void resched_exit(void);
 void resched_cpu_soon(int cpu);
 
 /*
- * This pCPU reschedules at @at, ns of ktime_get(), to within the latency of an interrupt; at once if
- * that is past. Replaces what was asked before; 0: nothing any more. Preemption off; run queue locks
- * may be held.
+ * This pCPU reschedules at @at, ns of ktime_get(), to within the latency of an interrupt; at once
+ * if that is past. Replaces what was asked before; 0: nothing any more. Preemption off; run queue
+ * locks may be held.
  */
 void resched_this_cpu_at(u64 at);
 

@@ -196,9 +196,9 @@ static struct kvmgang_occupant occupant_of(const struct task_struct *p)
 }
 
 /*
- * When the current thread, which falls asleep, left its pCPU to @next: when @next got it, or the two
- * would both be running for as long as the switch takes. That stamp is missing when @next was not
- * queued: the idle task, or one that was preempted on its way to sleep.
+ * When the current thread, which falls asleep, left its pCPU to @next: when @next got it, or the
+ * two would both be running for as long as the switch takes. That stamp is missing when @next was
+ * not queued: the idle task, or one that was preempted on its way to sleep.
  */
 static u64 departure(const struct task_struct *next, u64 now)
 {
@@ -303,7 +303,8 @@ static void serve(struct kvmgang_thread *t, struct kvmgang_vcpu *vcpu, u64 now)
 		vcpu_unbind(vcpu, now);
 	/* What this thread waited before is its own affair; what the one before it did is not. */
 	vcpu->account.waited = current->sched_info.run_delay;
-	ready = account_arrive(&vcpu->account, now, vcpu->account.waited, vcpu_is_remote(vcpu, cpu));
+	ready = account_arrive(&vcpu->account, now, vcpu->account.waited,
+			       vcpu_is_remote(vcpu, cpu));
 	before = occupancy_arrive(cpu, vcpu->vm->id, now, &occupied);
 	if (ready)
 		charge_ready(vcpu, cpu, before, &occupied, ready, now);

@@ -145,8 +145,8 @@ void vcpu_destroy_vm(const struct kvm *kvm);
 void vcpu_read(struct kvmgang_vcpu *vcpu, struct kvmgang_vcpu_row *row);
 
 /*
- * Brings the account of @vcpu up to @now: for reads KVMGANG_READ_LAG_NS ago, the present where it is
- * sure that no switch and no wake-up is under way. Caller holds its lock.
+ * Brings the account of @vcpu up to @now: for reads KVMGANG_READ_LAG_NS ago, the present where it
+ * is sure that no switch and no wake-up is under way. Caller holds its lock.
  */
 void vcpu_settle(struct kvmgang_vcpu *vcpu, u64 now);
 

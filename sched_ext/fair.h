@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Who is entitled to how much: virtual time. A VM's, or a host task's, virtual time is the pCPU time
- * that it got divided by its weight; whoever has the least is next. The clock of a node follows the
- * least virtual time that is being served there, and whoever was away is brought near to it: nobody
- * saves up, and nobody pays for what was free.
+ * Who is entitled to how much: virtual time. A VM's, or a host task's, virtual time is the pCPU
+ * time that it got divided by its weight; whoever has the least is next. The clock of a node
+ * follows the least virtual time that is being served there, and whoever was away is brought near
+ * to it: nobody saves up, and nobody pays for what was free.
  *
  * Pure: no map, no helper, no lock. Times are ns; a weight of 100 makes virtual ns of ns.
  */
@@ -35,7 +35,8 @@ static inline __u64 fair_window_end(__u64 now, __u64 length)
 }
 
 /*
- * The mean of lengths, weighted by the lengths themselves: @sample is added, and what lies more than
+ * The mean of lengths, weighted by the lengths themselves: @sample is added, and what lies more
+ * than
  * @reach back counts for little.
  */
 static inline __u64 fair_mean(__u64 mean, __u64 sample, __u64 reach)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A binary heap of VMs, the least key first. Keys are virtual times as they were when the VM was put
- * in; as virtual time only grows, a key is never too large, and a VM that comes out too early is
- * put back with its present one.
+ * A binary heap of VMs, the least key first. Keys are virtual times as they were when the VM was
+ * put in; as virtual time only grows, a key is never too large, and a VM that comes out too early
+ * is put back with its present one.
  *
- * Pure, and fit for the BPF verifier: each loop ends after HEAP_DEPTH steps and each index is masked.
- * The caller serialises.
+ * Pure, and fit for the BPF verifier: each loop ends after HEAP_DEPTH steps and each index is
+ * masked. The caller serialises.
  */
 #ifndef KVMGANG_HEAP_H
 #define KVMGANG_HEAP_H
@@ -61,7 +61,8 @@ static inline struct heap_entry heap_pop(struct heap *h)
 
 		if (child > h->nr)
 			break;
-		if (child < h->nr && h->at[(child + 1) & HEAP_MASK].key < h->at[child & HEAP_MASK].key)
+		if (child < h->nr &&
+		    h->at[(child + 1) & HEAP_MASK].key < h->at[child & HEAP_MASK].key)
 			child++;
 		if (h->at[child & HEAP_MASK].key >= last.key)
 			break;

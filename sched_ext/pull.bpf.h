@@ -8,8 +8,8 @@
 #include "thread.bpf.h"
 
 /*
- * Members that have come equally far, to within this, may be chosen by where they ran last; beyond it
- * the one that is behind comes first wherever it was.
+ * Members that have come equally far, to within this, may be chosen by where they ran last; beyond
+ * it the one that is behind comes first wherever it was.
  */
 #define CLOSE_NS	WINDOW_NS
 

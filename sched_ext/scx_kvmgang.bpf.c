@@ -2,21 +2,22 @@
 /*
  * scx_kvmgang: the vCPUs of a VM run together, or not at all.
  *
- * The idea. A vCPU that holds a lock of its guest, or owes a sibling an answer, is preempted, and the
- * siblings spin for it until it runs again. On a contended host that is most of what they do. So the
- * time of a node is cut into windows of a few milliseconds (window.bpf.h). Each window belongs to
- * the VMs that are most entitled to it, with as many pCPUs as they have runnable vCPUs; they all
- * start when it begins and stop when it ends, which each pCPU's own timer sees to. pCPUs that
- * nobody claimed, or whose owner sleeps, run whoever waits, until the owner wakes up or the window
- * ends.
+ * The idea. A vCPU that holds a lock of its guest, or owes a sibling an answer, is preempted, and
+ * the siblings spin for it until it runs again. On a contended host that is most of what they do.
+ * So the time of a node is cut into windows of a few milliseconds (window.bpf.h). Each window
+ * belongs to the VMs that are most entitled to it, with as many pCPUs as they have runnable vCPUs;
+ * they all start when it begins and stop when it ends, which each pCPU's own timer sees to. pCPUs
+ * that nobody claimed, or whose owner sleeps, run whoever waits, until the owner wakes up or the
+ * window ends.
  *
- * Who is entitled. Each VM has a virtual time (fair.h) that all its vCPUs' run time goes into, divided
- * by its shares. Windows are given in its order, so that VMs of equal shares get equal time whatever
- * their number of vCPUs.
+ * Who is entitled. Each VM has a virtual time (fair.h) that all its vCPUs' run time goes into,
+ * divided by its shares. Windows are given in its order, so that VMs of equal shares get equal time
+ * whatever their number of vCPUs.
  *
- * Who gangs. VMs of two vCPUs and more that do not sleep most of the time (thread.bpf.h). The others,
- * and the host's own tasks, are solo: they wait in one queue per node, by virtual time, and take part
- * in windows as if they were one more VM. A host where nobody waits has no windows and no timers.
+ * Who gangs. VMs of two vCPUs and more that do not sleep most of the time (thread.bpf.h). The
+ * others, and the host's own tasks, are solo: they wait in one queue per node, by virtual time, and
+ * take part in windows as if they were one more VM. A host where nobody waits has no windows and no
+ * timers.
  *
  * Who wakes up (wake.bpf.h) takes an idle pCPU, or one of its window's; else it runs at once for a
  * short time if it is behind the clock, as whoever sleeps most of the time is.
@@ -24,8 +25,8 @@
  * Directed yields are honoured within a VM: the sibling takes the yielding vCPU's place.
  *
  * What it does not do yet: read settings from the module, hold leaders back (co-stop), move VMs
- * between nodes; a VM stays on the node where it was first seen, and one that is wider than its node
- * shares the node's pCPUs among its vCPUs.
+ * between nodes; a VM stays on the node where it was first seen, and one that is wider than its
+ * node shares the node's pCPUs among its vCPUs.
  *
  * Who knows what: state.bpf.h has the data, rank.bpf.h the order of VMs, pull.bpf.h what a pCPU may
  * run next, report.bpf.h and interface.h what the command is told. All tasks have a slice of 1 ns,
@@ -267,7 +268,8 @@ static void enqueue(struct task_struct *p, struct thread *t, struct node_state *
 	if (t->side == SOLO)
 		scx_bpf_dsq_insert_vtime(p, solo_dsq(t->node), SLICE_NS, standing(t, n), enq_flags);
 	else
-		scx_bpf_dsq_insert_vtime(p, vm_dsq(t->side, t->node), SLICE_NS, t->vtime, enq_flags);
+		scx_bpf_dsq_insert_vtime(p, vm_dsq(t->side, t->node), SLICE_NS, t->vtime,
+					 enq_flags);
 	cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
 	if (cpu >= 0)
 		kvmgang_resched_cpu(cpu);
@@ -284,7 +286,9 @@ void BPF_PROG(kvmgang_enqueue, struct task_struct *p, u64 enq_flags)
 	if (fault_strikes(p))
 		return;
 	if (is_bound_kthread(p) || !n) {
-		insert_here(p, enq_flags & SCX_ENQ_WAKEUP ? enq_flags | SCX_ENQ_PREEMPT : enq_flags);
+		if (enq_flags & SCX_ENQ_WAKEUP)
+			enq_flags |= SCX_ENQ_PREEMPT;
+		insert_here(p, enq_flags);
 		return;
 	}
 	take_side(p, t);

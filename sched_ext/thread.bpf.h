@@ -2,9 +2,9 @@
 /*
  * Threads: whose vCPU is this, does its VM gang, what is counted for it, and what does it owe.
  *
- * A thread is recognised as a vCPU's when it is looked at after its first guest entry. To gang, a VM
- * needs a queue of its own, and to create one needs a context that may sleep; until there is one its
- * vCPUs are solo tasks, as all host tasks are.
+ * A thread is recognised as a vCPU's when it is looked at after its first guest entry. To gang, a
+ * VM needs a queue of its own, and to create one needs a context that may sleep; until there is one
+ * its vCPUs are solo tasks, as all host tasks are.
  */
 #ifndef KVMGANG_THREAD_BPF_H
 #define KVMGANG_THREAD_BPF_H
@@ -12,13 +12,13 @@
 #include "window.bpf.h"
 
 /*
- * Does a VM gang? (gang = auto.) A vCPU that spins for its siblings does not sleep. Where the mean run
- * between two sleeps is short against a window, a gang's pCPUs would stand empty for most of it, and
- * siblings that wait for each other asleep lose little when they run apart. Between the two bounds
- * it stays as it is.
+ * Does a VM gang? (gang = auto.) A vCPU that spins for its siblings does not sleep. Where the mean
+ * run between two sleeps is short against a window, a gang's pCPUs would stand empty for most of
+ * it, and siblings that wait for each other asleep lose little when they run apart. Between the two
+ * bounds it stays as it is.
  *
- * The mean is one over time, not over runs: else a vCPU that wakes up often for next to nothing would
- * hide three that never sleep. It reaches back over some 16 windows of run time.
+ * The mean is one over time, not over runs: else a vCPU that wakes up often for next to nothing
+ * would hide three that never sleep. It reaches back over some 16 windows of run time.
  */
 #define SOLO_BURST_NS	(WINDOW_NS / 3)
 #define GANG_BURST_NS	(2 * WINDOW_NS / 3)
@@ -187,7 +187,9 @@ static void recognise(struct task_struct *p, struct thread *t)
 		thread_joins(t, vm_id);
 }
 
-/* @p is on no queue: from now on it is counted with its VM if that gangs, or with the solo tasks. */
+/*
+ * @p is on no queue: from now on it is counted with its VM if that gangs, or with the solo tasks.
+ */
 static void take_side(struct task_struct *p, struct thread *t)
 {
 	bool runnable = t->runnable;
@@ -228,8 +230,8 @@ static void charge_vcpu(struct vm *vm, struct thread *t, u64 ns)
 }
 
 /*
- * Charges @t, which is on a pCPU, up to @now. A host task is entitled to as much as one vCPU, not to
- * as much as a VM. As long as nobody waits nobody is behind.
+ * Charges @t, which is on a pCPU, up to @now. A host task is entitled to as much as one vCPU, not
+ * to as much as a VM. As long as nobody waits nobody is behind.
  */
 static void charge(const struct task_struct *p, struct thread *t, u64 now)
 {

@@ -3,8 +3,9 @@
  * Where a task that wakes up goes when no pCPU is idle: into the window, if its VM has a slot there
  * that nobody has taken, or for a short time on credit, or to the queue.
  *
- * Whoever is displaced by a slot's owner runs as backfill and knew it. On credit anybody is displaced
- * who is not on credit himself; the VM pays for it in virtual time, as for all that it runs.
+ * Whoever is displaced by a slot's owner runs as backfill and knew it. On credit anybody is
+ * displaced who is not on credit himself; the VM pays for it in virtual time, as for all that it
+ * runs.
  */
 #ifndef KVMGANG_WAKE_BPF_H
 #define KVMGANG_WAKE_BPF_H
@@ -18,15 +19,17 @@
 #define CREDIT_NS	500000ULL
 
 /*
- * Who is this far behind the clock has credit: those who sleep for most of the time. Who always runs
- * is near to it, and waits for his window.
+ * Who is this far behind the clock has credit: those who sleep for most of the time. Who always
+ * runs is near to it, and waits for his window.
  */
 #define CREDIT_LAG_NS	(LAG_NS / 2)
 
 /* pCPUs that are looked at for a victim. */
 #define MAX_VICTIMS	64
 
-/* Claims @cpu for @side if it is for nobody in this window and does not run one of the same side. */
+/*
+ * Claims @cpu for @side if it is for nobody in this window and does not run one of the same side.
+ */
 static bool claim_cpu(s32 cpu, u32 node, const struct node_state *n, u32 side)
 {
 	struct pcpu_state *pc = pcpu_of(cpu);

@@ -37,8 +37,8 @@ static void clock_advance(struct node_state *n, u64 vtime)
 }
 
 /*
- * Adds @e, which is @vm_id on this node, to the window that is being made. Returns the slots that it
- * gets of @left: as many as it has runnable tasks or, unless it should be @whole, what there is.
+ * Adds @e, which is @vm_id on this node, to the window that is being made. Returns the slots that
+ * it gets of @left: as many as it has runnable tasks or, unless it should be @whole, what there is.
  */
 static u32 gangs_add(struct gangs *gangs, u32 vm_id, struct entity *e, u32 left, bool whole)
 {
@@ -68,8 +68,8 @@ __noinline u64 solo_head(u32 node)
  * The next candidate of an election on @node, and the solo tasks if it is their turn before it.
  * Returns the slots that they got, or -1: there is none.
  *
- * A VM that does not fit is passed over once. Then it takes what there is, or one with a single vCPU
- * and a low virtual time could keep it from running for good.
+ * A VM that does not fit is passed over once. Then it takes what there is, or one with a single
+ * vCPU and a low virtual time could keep it from running for good.
  */
 __noinline int elect_one(u32 node, u32 left, int first)
 {
@@ -150,9 +150,9 @@ __noinline int elect(u32 node, u64 now)
 }
 
 /*
- * Sees to it that the window of @node is one that has not ended. A pCPU that comes while another one
- * elects waits for it, with interrupts off, for the few microseconds that this takes; if it takes
- * longer it goes on with the old window and does no harm.
+ * Sees to it that the window of @node is one that has not ended. A pCPU that comes while another
+ * one elects waits for it, with interrupts off, for the few microseconds that this takes; if it
+ * takes longer it goes on with the old window and does no harm.
  */
 __noinline int window_renew(u32 node, u64 now)
 {

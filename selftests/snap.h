@@ -72,8 +72,8 @@ void snap_check(const struct snap *snap);
 void snap_check_order(const struct snap *earlier, const struct snap *later);
 
 /*
- * A thread that takes snapshots of all VMs, one after the other, and expects all of the above of each
- * and of every row that was in the one before.
+ * A thread that takes snapshots of all VMs, one after the other, and expects all of the above of
+ * each and of every row that was in the one before.
  */
 struct reader {
 	pthread_t thread;

@@ -55,7 +55,9 @@ static void find_function(const char *name, const char *module, unsigned long *s
 	*end = ULONG_MAX;
 	if (!file)
 		die("/proc/kallsyms: %m");
-	for (pass = 1; pass <= 2; pass++, rewind(file)) {
+	for (pass = 1; pass <= 2; pass++) {
+		if (fseek(file, 0, SEEK_SET))
+			die("/proc/kallsyms: %m");
 		while (fgets(line, sizeof(line), file)) {
 			of[0] = '\0';
 			if (sscanf(line, "%lx %*c %255s [%63[^]]]", &address, symbol, of) < 2 ||

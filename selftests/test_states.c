@@ -86,7 +86,10 @@ static void test_halted(void)
 	uint32_t vm_id = vm_id_wait(vm);
 	uint64_t count;
 
-	/* 6.12's KVM wakes the vCPUs of a new VM once, 100 ms after the first load, for their clock. */
+	/*
+	 * 6.12's KVM wakes the vCPUs of a new VM once, 100 ms after the first load, for their
+	 * clock.
+	 */
 	sleep_ms(150);
 	await(row_read(vm_id, 0).state == KVMGANG_HALTED);
 	expect_only(vm_id, 0, KVMGANG_HALTED);
@@ -121,8 +124,8 @@ static void test_blocked_in_vmm(void)
 }
 
 /*
- * It sleeps inside KVM_RUN, as it does when it halts, but because its memory is not there: userspace
- * has yet to provide the page.
+ * It sleeps inside KVM_RUN, as it does when it halts, but because its memory is not there:
+ * userspace has yet to provide the page.
  */
 static void test_blocked_in_kvm(void)
 {
@@ -131,7 +134,7 @@ static void test_blocked_in_kvm(void)
 	struct uffdio_zeropage zeropage = {};
 	struct vm *vm = start_one(-1, guest_spin, 0);
 	uint32_t vm_id = vm_id_wait(vm);
-	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
 
 	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
 		tap_skip("no userfaultfd: %m");
@@ -312,7 +315,7 @@ static void test_shared_thread(void)
 static void spin_in_vmm(struct vcpu *vcpu)
 {
 	while (!__atomic_load_n(&vcpu->stop, __ATOMIC_RELAXED))
-		;
+		asm volatile("pause" : : : "memory");
 }
 
 /*

@@ -351,8 +351,8 @@ static void count_least(const glob_t *caches, long *least)
 }
 
 /*
- * What leaks with each VMM that ends is as many objects of one cache. In the lab no least count moved
- * by more than six on its own.
+ * What leaks with each VMM that ends is as many objects of one cache. In the lab no least count
+ * moved by more than six on its own.
  */
 #define KILLED_VMMS	effort(60, 500)
 #define MAX_LEFT	(KILLED_VMMS / 2)

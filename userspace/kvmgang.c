@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * kvmgang: shows where the time of every vCPU on this host goes, sets what each VM is to get, and
- * schedules them. This file is the table of commands and the options that they share; what a command
- * does is in a file of its own. It does not touch the device: a mistake on the command line is
- * reported whether or not the module is loaded.
+ * schedules them. This file is the table of commands and the options that they share; what a
+ * command does is in a file of its own. It does not touch the device: a mistake on the command line
+ * is reported whether or not the module is loaded.
  */
 #include <err.h>
 #include <errno.h>

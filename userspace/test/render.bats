@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0
 # What is printed for known counters, which fake_device.c makes up. Needs a compiler, no module.
+# Each test is a process of its own.
+# shellcheck disable=SC2030,SC2031
 
 setup_file() {
 	command -v "${CC:-cc}" || skip "no C compiler"
