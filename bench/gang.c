@@ -4,8 +4,8 @@
  *
  *	gang MS PROGRAM:VCPUS...
  *
- * One line per VM: what it counts per second, and where its vCPUs' time went. It does not choose the
- * scheduler; whoever compares two runs this under each, and in turn.
+ * One line per VM: what it counts per second, and where its vCPUs' time went. It does not choose
+ * the scheduler; whoever compares two runs this under each, and in turn.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Settings: the table of keys and its arithmetic for every key that it has, and the store of
- * policy.c with VMs that come and go. Which text and which ioctl lead there is the selftests'
+ * Settings: the table of keys and its arithmetic, for every key that it has, and the store of
+ * policy.c, with VMs that come and go. Which text and which ioctl lead there is the selftests'
  * matter.
  */
 #include <kunit/test.h>

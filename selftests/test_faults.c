@@ -61,7 +61,7 @@ static void find_function(const char *name, const char *module, unsigned long *s
 		while (fgets(line, sizeof(line), file)) {
 			of[0] = '\0';
 			if (sscanf(line, "%lx %*c %255s [%63[^]]]", &address, symbol, of) < 2 ||
-			    strcmp(of, module))
+			    strcmp(of, module) != 0)
 				continue;
 			if (pass == 1 && !strcmp(symbol, name))
 				*start = address;

@@ -47,6 +47,33 @@ json() {
 	jq -e "($1) == $2" <<<"$output"
 }
 
+# asks REQUEST ARGUMENT...: silent, and the module is asked this
+asks() {
+	local expected=$1
+
+	shift
+	export FAKE_ASKED=$BATS_TEST_TMPDIR/asked
+	rm -f "$FAKE_ASKED"
+	LD_PRELOAD=$FAKE run "$kvmgang" "$@"
+	echo "kvmgang $*: status $status, output: $output"
+	[ "$status" -eq 0 ]
+	[ -z "$output" ]
+	echo "expected $expected, got $(<"$FAKE_ASKED")"
+	[ "$(<"$FAKE_ASKED")" = "$expected" ]
+}
+
+# says MESSAGE VARIABLES ARGUMENT...: status 1 and one line, of a module that answers so
+says() {
+	local message=$1 variables=$2
+
+	shift 2
+	read -ra variables <<<"$variables"
+	LD_PRELOAD=$FAKE run env "${variables[@]}" "$kvmgang" "$@"
+	echo "kvmgang $*: status $status, output: $output"
+	[ "$status" -eq 1 ]
+	[ "$output" = "kvmgang: $message" ]
+}
+
 three_vms() {
 	vmm -name guest=web,debug-threads=on
 	vmm -name gone
@@ -280,21 +307,6 @@ refuses() {
 	json .costart_us '{"value":2000,"origin":"default"}'
 }
 
-# asks REQUEST ARGUMENT...: silent, and the module is asked this
-asks() {
-	local expected=$1
-
-	shift
-	export FAKE_ASKED=$BATS_TEST_TMPDIR/asked
-	rm -f "$FAKE_ASKED"
-	LD_PRELOAD=$FAKE run "$kvmgang" "$@"
-	echo "kvmgang $*: status $status, output: $output"
-	[ "$status" -eq 0 ]
-	[ -z "$output" ]
-	echo "expected $expected, got $(<"$FAKE_ASKED")"
-	[ "$(<"$FAKE_ASKED")" = "$expected" ]
-}
-
 @test "set, reset and defaults ask for all at once" {
 	three_vms
 	asks "vm 1 set 0x1 reset 0: 10000 0 0 0 0" set web shares=10000
@@ -305,18 +317,6 @@ asks() {
 	asks "vm 1 set 0 reset 0x1f: 0 0 0 0 0" reset web
 	asks "vm 1 set 0 reset 0xa: 0 0 0 0 0" reset 1 gang costart_us
 	asks "vm 0 set 0x2 reset 0x4: 0 0 0 0 0" defaults gang=off costop_us=default
-}
-
-# says MESSAGE VARIABLES ARGUMENT...: status 1 and one line, of a module that answers so
-says() {
-	local message=$1 variables=$2
-
-	shift 2
-	read -ra variables <<<"$variables"
-	LD_PRELOAD=$FAKE run env "${variables[@]}" "$kvmgang" "$@"
-	echo "kvmgang $*: status $status, output: $output"
-	[ "$status" -eq 1 ]
-	[ "$output" = "kvmgang: $message" ]
 }
 
 @test "what the module refuses is one line and status 1" {
