@@ -367,7 +367,6 @@ struct served {
 	u64 now;			/* when it got its pCPU */
 };
 
-#define LAG	KVMGANG_READ_LAG_NS
 #define WAITED	12345ULL		/* of run_delay, before the test */
 
 /* In memory that outlives the VM's, as the VM's end looks at the thread. */
@@ -396,10 +395,10 @@ static struct served *serve(struct kunit *test)
 	return s;
 }
 
-static void settle(struct served *s, u64 now, u64 lag)
+static void settle(struct served *s, u64 now)
 {
 	guard(raw_spinlock_irqsave)(&s->vcpu->lock);
-	vcpu_settle(s->vcpu, now - lag);
+	vcpu_settle(s->vcpu, now);
 }
 
 static void depart(struct served *s, u64 now, u32 rest)
@@ -439,7 +438,7 @@ static void test_settle_running(struct kunit *test)
 {
 	struct served *s = serve(test);
 
-	settle(s, s->now + 1000, LAG);
+	settle(s, s->now + 1000);
 	expect_ns(test, s, KVMGANG_RUN, 1000);
 	expect_settled(test, s, s->now + 1000);
 }
@@ -449,19 +448,19 @@ static void test_settle_asleep(struct kunit *test)
 	struct served *s = serve(test);
 
 	depart(s, s->now + 1000, KVMGANG_HALTED);
-	settle(s, s->now + 3000, LAG);
+	settle(s, s->now + 3000);
 	expect_ns(test, s, KVMGANG_HALTED, 2000);
 	expect_settled(test, s, s->now + 3000);
 
 	/* It is being woken: not yet queued, no more asleep. The arrival will tell. */
 	s->task->__state = TASK_RUNNING;
-	settle(s, s->now + 4000, LAG);
+	settle(s, s->now + 4000);
 	expect_settled(test, s, s->now + 3000);
 
 	/* It waited and runs on, and its arrival is about to take our lock. */
 	s->task->__state = TASK_INTERRUPTIBLE;
 	s->task->sched_info.run_delay = WAITED + 500;
-	settle(s, s->now + 4000, LAG);
+	settle(s, s->now + 4000);
 	expect_settled(test, s, s->now + 3000);
 }
 
@@ -472,18 +471,18 @@ static void test_settle_waiting(struct kunit *test)
 	depart(s, s->now + 1000, KVMGANG_BLOCKED);
 	s->task->__state = TASK_RUNNING;
 	s->task->sched_info.last_queued = s->now + 3000;
-	/* Not longer than the lag: it may be over already. */
-	settle(s, s->now + 3000 + LAG, LAG);
+	/* As of the instant when it began to wait. */
+	settle(s, s->now + 3000);
 	expect_settled(test, s, s->now + 1000);
 
-	settle(s, s->now + 7000 + LAG, LAG);
+	settle(s, s->now + 7000);
 	expect_ns(test, s, KVMGANG_BLOCKED, 2000);
 	expect_ns(test, s, KVMGANG_READY, 4000);
 	expect_settled(test, s, s->now + 7000);
 	/* Another read may have begun earlier. */
-	settle(s, s->now + 6000 + LAG, LAG);
+	settle(s, s->now + 6000);
 	expect_settled(test, s, s->now + 7000);
-	settle(s, s->now + 8000, 0);
+	settle(s, s->now + 8000);
 	expect_ns(test, s, KVMGANG_READY, 5000);
 	expect_settled(test, s, s->now + 8000);
 }
@@ -493,7 +492,7 @@ static void test_settle_preempted(struct kunit *test)
 	struct served *s = serve(test);
 
 	depart(s, s->now + 1000, KVMGANG_RUN);
-	settle(s, s->now + 1500 + LAG, LAG);
+	settle(s, s->now + 1500);
 	expect_ns(test, s, KVMGANG_RUN, 1000);
 	expect_ns(test, s, KVMGANG_READY, 500);
 	expect_settled(test, s, s->now + 1500);
@@ -509,7 +508,7 @@ static void expect_unbound(struct kunit *test, struct served *s, u64 now)
 	KUNIT_EXPECT_EQ(test, account_state(&s->vcpu->account, 0), KVMGANG_BLOCKED);
 	KUNIT_EXPECT_EQ(test, s->vcpu->account.hold, 0);
 	expect_settled(test, s, now);
-	settle(s, now + 100, LAG);
+	settle(s, now + 100);
 	expect_ns(test, s, KVMGANG_BLOCKED, blocked + 100);
 	expect_settled(test, s, now + 100);
 }
