@@ -57,6 +57,9 @@ int sibling_of(int cpu);
 /* @tid 0: the calling thread; @cpu -1: wherever it likes. */
 void pin_thread(pid_t tid, int cpu);
 
+/* The time slice that EEVDF gives the thread, 0.1 to 100 ms. */
+void set_slice(pid_t tid, uint64_t ns);
+
 /* The scheduler's own account of a thread of this process, from /proc. */
 struct schedstat {
 	uint64_t run_ns;
