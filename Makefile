@@ -105,8 +105,8 @@ bpf_objects := $(patsubst %.c,$(BUILD)/%.o,$(wildcard sched_ext/*.bpf.c selftest
 # A static rule, as selftests/%.o would take them for the host's compiler.
 $(bpf_objects): $(BUILD)/%.bpf.o: %.bpf.c $(BUILD)/vmlinux.h
 	@mkdir -p $(@D)
-	$(CLANG) --target=bpf -mcpu=v3 -MMD -MP -O2 -g -Wall -Werror -fms-extensions -Wno-microsoft-anon-tag \
-		-Wno-missing-declarations -I$(BUILD) -I$(CURDIR) -c -o $@ $<
+	$(CLANG) --target=bpf -mcpu=v3 -MMD -MP -O2 -g -Wall -Werror \
+		-fms-extensions -Wno-microsoft-anon-tag -Wno-missing-declarations -I$(BUILD) -I$(CURDIR) -c -o $@ $<
 
 .SECONDARY: $(bpf_objects)
 # What is generated is not ours to be checked.

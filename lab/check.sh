@@ -126,8 +126,8 @@ show_failures() {
 	for name in "${failures[@]}"; do
 		echo
 		echo "== $name failed ($logs/$name.log)"
-		# TAP explains a failure in the lines after it.
-		grep -a -A 8 '^not ok' "$logs/$name.log" | head -n 80
+		# What a test has to say of its failure stands before it or after it.
+		grep -a -B 6 -A 8 '^not ok' "$logs/$name.log" | head -n 120
 		[ "$(grep -ac '^not ok' "$logs/$name.log")" -gt 1 ] || tail -n 30 "$logs/$name.log"
 	done
 }

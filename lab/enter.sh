@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # Runs commands in the rootfs, not booted, in a mount namespace of their own: the checkout at /src,
-# the lab's QEMU at /opt/qemu, the lab's own kernels beside Debian's, Linux' KVM selftests at
-# /opt/kvm-selftests. All else that they write goes to a tmpfs and is gone with them.
+# the lab's QEMU at /opt/qemu, the lab's own kernels beside Debian's, what it uses of Linux' source at
+# /opt/upstream. All else that they write goes to a tmpfs and is gone with them.
 #
 # This is no sandbox: the commands are root and share the host's network and processes.
 
@@ -42,6 +42,6 @@ enter() {
 	mounts=("$(qemu_path):/opt/qemu" "$checkout:/src")
 	# They are built in here, so they may not be there yet.
 	path=$(upstream_path)
-	[ ! -e "$path" ] || mounts+=("$path:/opt/kvm-selftests")
+	[ ! -e "$path" ] || mounts+=("$path:/opt/upstream")
 	enter_with "${mounts[@]}" -- "$@"
 }

@@ -94,7 +94,7 @@ check_style() {
 	done
 	for ignores in "${!files[@]}"; do
 		read -ra names <<<"${files[$ignores]}"
-		said=$(cd /tmp; perl /opt/checkpatch/checkpatch.pl --strict --no-tree --file \
+		said=$(cd /tmp; perl /opt/upstream/scripts/checkpatch.pl --strict --no-tree --file \
 			--max-line-length=100 --terse --show-types --no-summary \
 			--ignore "$ignores" "${names[@]/#/$from/}" 2>&1) || :
 		report_files checkpatch "$said" "${names[@]}"

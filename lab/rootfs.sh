@@ -4,8 +4,7 @@
 
 rootfs_path() {
 	local key
-	key=$(cat "$lab_dir"/{checkpatch,rootfs}.sh "$index"/{packages,versions} 2>/dev/null |
-		sha256sum)
+	key=$(cat "$lab_dir/rootfs.sh" "$index"/{packages,versions} 2>/dev/null | sha256sum)
 	echo "$cache/rootfs-${key:0:16}"
 }
 
@@ -58,7 +57,6 @@ rootfs_build() {
 	for series in 7.2 7.3; do
 		prepare_kernel "$partial" "$series"
 	done
-	checkpatch_fetch "$partial"
 	mkdir -p "$partial"/src "$partial"/opt/qemu
 	touch "$partial/.complete"
 	mv "$partial" "$path"

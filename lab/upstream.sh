@@ -1,13 +1,14 @@
 # shellcheck shell=bash disable=SC2154
-# Linux' own selftests of KVM (tools/testing/selftests/kvm), unmodified, from the source of the lab's
-# kernel 7.2: a judge that is not ours. selftests/upstream.sh runs them.
+# Judges that are not ours, unmodified, from the source of the lab's kernel 7.2: Linux' selftests of
+# KVM (tools/testing/selftests/kvm), which selftests/upstream.sh runs, in kvm/, and checkpatch.pl,
+# which no binary package ships, in scripts/.
 #
-# Only their programs are kept. Of that source nothing else is built.
+# Of the selftests only the programs are kept. Of that source nothing else is built.
 
 upstream_path() {
 	local key
 	key=$(cat "$lab_dir/upstream.sh" "$index/source-7.2" 2>/dev/null | sha256sum)
-	echo "$cache/kvm-selftests-${key:0:16}"
+	echo "$cache/upstream-${key:0:16}"
 }
 
 # Reads the archive of the source, prints an archive of the programs. In between is a directory that
@@ -25,7 +26,9 @@ upstream_compile() {
 		make -s -j2
 		find . -type f -perm /u+x ! -name "*.sh" >/tmp/programs
 		xargs strip -g </tmp/programs
-		tar -c -T /tmp/programs >&3
+		tar -c --transform "s|^[.]|kvm|" -T /tmp/programs \
+			-C /tmp/build scripts/checkpatch.pl scripts/spelling.txt scripts/const_structs.checkpatch \
+			>&3
 	'
 }
 

@@ -4,8 +4,8 @@
 #	selftests/run.sh [PROGRAM]...
 #
 # Without arguments, all programs of build/selftests but test_run, which has a group of its own: it
-# attaches a dozen times, for which each of eight emulated CPUs is too slow. KVMGANG_TEST_LONG=1 in the environment makes
-# them more thorough. The exit status is 0 when nothing failed; skipped tests are no failures.
+# attaches a dozen times, for which each of eight emulated CPUs is too slow. KVMGANG_TEST_LONG=1 in
+# the environment makes them more thorough. The exit status is 0 when nothing failed; skipped tests are no failures.
 # It does not build anything, and leaves the module as it found it: not loaded, usually.
 set -euo pipefail
 

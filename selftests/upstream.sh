@@ -10,7 +10,7 @@
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
-programs=/opt/kvm-selftests
+programs=/opt/upstream/kvm
 tracing=/sys/kernel/tracing/instances/upstream
 figures=/sys/kernel/kvmgang/vms
 # Seconds that one test may take. Those of "all" that take longer on an emulated CPU take very long.
