@@ -237,6 +237,10 @@ static bool is_asleep(const struct task_struct *p)
  * A thread off its pCPU, seen from outside. last_queued and run_delay change together but not at
  * once, so they are read twice; in the few instructions between, and while a wake-up is under way,
  * nothing is settled: the thread's arrival will do it.
+ *
+ * A thread that sleeps but was not taken off its run queue yet (sched_delayed) may be moved to
+ * another, by 6.12 whenever that balances load, and then counts as queued from there on. The vCPU's
+ * sleep is then ready time, as it is run_delay and the guest's steal time.
  */
 static void settle_off_cpu(struct kvmgang_vcpu *vcpu, u64 now)
 {

@@ -7,7 +7,6 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 tests=build/selftests
 work=$(mktemp -d)
 nr=0 failed=0
-export KVMGANG_TEST_SECONDS=2
 
 # answers SCRIPT MAP PROGRAM [TEST]: while PROGRAM runs, SCRIPT fills MAP.
 answers() {

@@ -54,11 +54,15 @@ static void expect_only(uint32_t vm_id, uint32_t vcpu_id, enum kvmgang_state sta
 	EXPECT(during.switches, ==, 0);
 }
 
-static struct vm *start_one(int cpu, const char *program, uint64_t argument)
+/*
+ * On one pCPU: 6.12 moves threads between run queues that have fallen asleep there but not left, and
+ * then counts their sleep as run_delay, and so as steal and ready time (settle_off_cpu()).
+ */
+static struct vm *start_one(const char *program, uint64_t argument)
 {
 	struct vm *vm = vm_new(1);
 
-	vm_pin(vm, cpu);
+	vm_pin(vm, nth_cpu(nr_cpus() - 1));
 	vm_start(vm, program, argument);
 	return vm;
 }
@@ -71,18 +75,18 @@ static void test_run(void)
 	if (nr_cpus() < 2)
 		tap_skip("needs 2 CPUs");
 	pin_thread(0, nth_cpu(0));
-	vm = start_one(nth_cpu(1), guest_spin, 0);
+	vm = start_one(guest_spin, 0);
 	vm_id = vm_id_wait(vm);
 	expect_share(vm_id, 0, KVMGANG_RUN, 90);
 	EXPECT(row_read(vm_id, 0).state, ==, KVMGANG_RUN);
 	EXPECT(row_read(vm_id, 0).tid, ==, vm->vcpus[0].tid);
-	EXPECT(row_read(vm_id, 0).cpu, ==, nth_cpu(1));
-	EXPECT(row_read(vm_id, 0).node, ==, node_of(nth_cpu(1)));
+	EXPECT(row_read(vm_id, 0).cpu, ==, vm->vcpus[0].cpu);
+	EXPECT(row_read(vm_id, 0).node, ==, node_of(vm->vcpus[0].cpu));
 }
 
 static void test_halted(void)
 {
-	struct vm *vm = start_one(-1, guest_halt, 0);
+	struct vm *vm = start_one(guest_halt, 0);
 	uint32_t vm_id = vm_id_wait(vm);
 	uint64_t count;
 
@@ -103,7 +107,7 @@ static void test_halted(void)
 
 static void test_halted_by_timer(void)
 {
-	struct vm *vm = start_one(-1, guest_halt, 20 * NSEC_PER_MSEC);
+	struct vm *vm = start_one(guest_halt, 20 * NSEC_PER_MSEC);
 
 	expect_share(vm_id_wait(vm), 0, KVMGANG_HALTED, 80);
 }
@@ -118,6 +122,7 @@ static void test_blocked_in_vmm(void)
 {
 	struct vm *vm = vm_new(1);
 
+	vm_pin(vm, nth_cpu(nr_cpus() - 1));
 	vm->vcpus[0].left = sleep_in_vmm;
 	vm_start(vm, guest_io, 0);
 	expect_share(vm_id_wait(vm), 0, KVMGANG_BLOCKED, 80);
@@ -132,7 +137,7 @@ static void test_blocked_in_kvm(void)
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register missing = { .mode = UFFDIO_REGISTER_MODE_MISSING };
 	struct uffdio_zeropage zeropage = {};
-	struct vm *vm = start_one(-1, guest_spin, 0);
+	struct vm *vm = start_one(guest_spin, 0);
 	uint32_t vm_id = vm_id_wait(vm);
 	int uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
 
@@ -173,6 +178,7 @@ static struct other *start_process(const char *program, int nr_vcpus)
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		vm = vm_new(nr_vcpus);
+		vm_pin(vm, nth_cpu(nr_cpus() - 1));
 		vm_start(vm, program, 0);
 		vm_id = vm_id_wait(vm);
 		__atomic_store_n(&other->vm_id, vm_id, __ATOMIC_RELEASE);
@@ -219,7 +225,7 @@ static void test_killed_process(void)
 
 static void test_no_thread(void)
 {
-	struct vm *vm = start_one(-1, guest_spin, 0);
+	struct vm *vm = start_one(guest_spin, 0);
 	uint32_t vm_id = vm_id_wait(vm);
 	struct kvmgang_vcpu_row before, after;
 	pid_t first_tid = vm->vcpus[0].tid;
@@ -325,10 +331,10 @@ static void spin_in_vmm(struct vcpu *vcpu)
 static void test_taken_over(void)
 {
 	struct vm *vm = vm_new(1);
-	struct kvmgang_vcpu_row row;
+	struct kvmgang_vcpu_row before, row;
+	struct kvmgang_counters during;
 	struct hog hog;
 	uint32_t vm_id;
-	uint64_t ready;
 
 	if (nr_cpus() < 2)
 		tap_skip("needs 2 CPUs");
@@ -337,6 +343,7 @@ static void test_taken_over(void)
 	vm->vcpus[0].left = spin_in_vmm;
 	vm_start(vm, guest_io, 0);
 	vm_id = vm_id_wait(vm);
+	before = row_read(vm_id, 0);
 	hog_start(&hog, nth_cpu(1), true);
 	await(row_read(vm_id, 0).state == KVMGANG_READY);
 	sleep_ms(20);
@@ -346,9 +353,12 @@ static void test_taken_over(void)
 	hog_stop(&hog);
 	EXPECT(row.tid, ==, gettid());
 	EXPECT(row.state, ==, KVMGANG_RUN);
-	ready = row.count.state_ns[KVMGANG_READY];
-	EXPECT(ready, >=, 10 * NSEC_PER_MSEC);
-	EXPECT(100 * row.count.displaced_ns[KVMGANG_BY_HOST] / ready, >=, 90);
+	during = row_since(&row, &before);
+	EXPECT(during.state_ns[KVMGANG_READY], >=, 10 * NSEC_PER_MSEC);
+	/* A kernel thread may have been first, and all are what the first one was. */
+	EXPECT(100 * (during.displaced_ns[KVMGANG_BY_HOST] +
+		      during.displaced_ns[KVMGANG_BY_KTHREAD]), >=,
+	       90 * during.state_ns[KVMGANG_READY]);
 }
 
 /* The kernel gives a new VM the memory of one that went; its id is new all the same. */
@@ -359,7 +369,7 @@ static void test_destroyed_vm(void)
 	int i;
 
 	for (i = 0; i < 10; i++) {
-		vm = start_one(-1, guest_spin, 0);
+		vm = start_one(guest_spin, 0);
 		vm_id = vm_id_wait(vm);
 		EXPECT(vm_id, >, last_id);
 		last_id = vm_id;
@@ -378,8 +388,8 @@ static void test_late_module(void)
 	uint32_t vm_id;
 
 	REQUIRE(module_unload(), ==, 0);
-	spin = start_one(-1, guest_spin, 0);
-	halt = start_one(-1, guest_halt, 0);
+	spin = start_one(guest_spin, 0);
+	halt = start_one(guest_halt, 0);
 	/* It counts itself just before it falls asleep; give it the time. */
 	sleep_ms(50);
 	REQUIRE(module_load(), ==, 0);
