@@ -10,7 +10,7 @@
 #include "tap.h"
 #include "vmm.h"
 
-#define ROUNDS	effort(10, 50)
+#define ROUNDS	effort(5, 50)
 
 static void check_guests(struct vm *const vms[], int nr)
 {
