@@ -26,6 +26,12 @@ static inline __u64 fair_floor(__u64 vtime, __u64 clock, __u64 lag)
 	return vtime > floor ? vtime : floor;
 }
 
+/* @vtime, but at most @front. */
+static inline __u64 fair_ceiling(__u64 vtime, __u64 front)
+{
+	return vtime < front ? vtime : front;
+}
+
 /* The first end of a window of @length at or after half a window from @now. */
 static inline __u64 fair_window_end(__u64 now, __u64 length)
 {

@@ -7,6 +7,11 @@
 
 #include "thread.bpf.h"
 
+int kvmgang_hold(s32 tid, u32 state) __ksym;
+int kvmgang_release(s32 tid) __ksym;
+
+#define KVMGANG_COSTOP	2	/* enum kvmgang_state, whose header vmlinux.h does not go with */
+
 /*
  * Members that have come equally far, to within this, may be chosen by where they ran last; beyond
  * it the one that is behind comes first wherever it was.
@@ -28,21 +33,64 @@ __noinline int pull_tid(u64 dsq, s32 cpu, s32 tid)
 	return false;
 }
 
-/*
- * A member of a VM: the one that has come least far, but of those that are close to it rather one
- * that ran here last.
- */
-__noinline int pull_member(u64 dsq, s32 cpu)
+/* @p waits because it is ahead of its siblings, and not because there is no pCPU. */
+static void hold(const struct task_struct *p, struct thread *t)
 {
+	if (t->held)
+		return;
+	t->held = true;
+	kvmgang_hold(p->pid, KVMGANG_COSTOP);
+	event(t->node, EVENT_COSTOP);
+}
+
+/*
+ * Co-stop: @p is @lead ns ahead of the sibling that has come least far, of those that wait. Beyond
+ * costop_us it is held until it is no more than costart_us ahead.
+ */
+static bool is_costopped(const struct task_struct *p, struct thread *t, const struct vm *vm,
+			 u64 lead)
+{
+	if (lead > vm->costop_ns) {
+		hold(p, t);
+	} else if (t->held && lead <= vm->costart_ns) {
+		t->held = false;
+		kvmgang_release(p->pid);
+	}
+	return t->held;
+}
+
+/* How far @t is ahead of the sibling that has come least far, of those that wait; 0: none does. */
+static u64 lead_of(const struct thread *t)
+{
+	struct task_struct *p = scx_bpf_dsq_peek(vm_dsq(t->side, t->node));
+
+	return p && t->vtime > p->scx.dsq_vtime ? t->vtime - p->scx.dsq_vtime : 0;
+}
+
+/*
+ * A member of VM @vm_id: the one that has come least far, but of those that are close to it rather
+ * one that ran here last; if @bounded, none that is too far ahead.
+ */
+__noinline int pull_member(u32 vm_id, u32 node, s32 cpu, bool bounded)
+{
+	u64 dsq = vm_dsq(vm_id, node), slowest = ~0ULL, least = 0;
+	struct vm *vm = vm_of(vm_id);
 	struct task_struct *p;
 	s32 best = 0;
-	u64 least = 0;
 
+	if (!vm)
+		return false;
 	bpf_for_each(scx_dsq, p, dsq, 0) {
+		struct thread *t = thread_of(p);
+
+		if (slowest > p->scx.dsq_vtime)
+			slowest = p->scx.dsq_vtime;
 		if (best && p->scx.dsq_vtime > least + CLOSE_NS)
 			break;
-		if (!may_run_on(p, cpu))
+		if (!t || !may_run_on(p, cpu))
 			continue;
+		if (bounded && is_costopped(p, t, vm, p->scx.dsq_vtime - slowest))
+			break;
 		if (scx_bpf_task_cpu(p) == cpu)
 			return scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL, 0);
 		if (!best) {
@@ -62,7 +110,7 @@ static bool pull_side(u32 side, u32 node, s32 cpu)
 {
 	if (side == SOLO)
 		return pull_solo(node);
-	return pull_member(vm_dsq(side, node), cpu);
+	return pull_member(side, node, cpu, true);
 }
 
 /* Fills a slot of the window that nobody has taken. Returns whose, 0: there is none. */
@@ -87,8 +135,11 @@ __noinline u32 pull_for_slot(u32 node, s32 cpu)
 	return 0;
 }
 
-/* Somebody who waits without a slot: a solo task, or a member of the VM that is most entitled. */
-__noinline int backfill(u32 node, s32 cpu)
+/*
+ * Somebody who waits without a slot: a solo task, or a member of the VM that is most entitled. Not
+ * @bounded, it may be a leader, before the pCPU has nothing to do.
+ */
+__noinline int backfill(u32 node, s32 cpu, bool bounded)
 {
 	struct node_state *n = node_of(node);
 	u32 vm_id;
@@ -101,7 +152,7 @@ __noinline int backfill(u32 node, s32 cpu)
 	if (!vm_id)
 		return pull_solo(node);
 	rank_return(node, WAITING, vm_id);
-	return pull_member(vm_dsq(vm_id, node), cpu);
+	return pull_member(vm_id, node, cpu, bounded);
 }
 
 /* Somebody who waits on another node, as nobody does on @node. */
@@ -115,7 +166,7 @@ __noinline int steal(u32 node, s32 cpu)
 		if (i == node)
 			continue;
 		n = node_of(i);
-		if (n && n->waiting && backfill(i, cpu))
+		if (n && n->waiting && backfill(i, cpu, true))
 			return true;
 	}
 	return false;

@@ -78,15 +78,30 @@ struct asking {
 	struct thread *t;	/* of @prev if that can go on, else NULL */
 };
 
+/* When @t, which runs from @now on, will be too far ahead of a sibling that waits; 0: none does. */
+static u64 costop_at(const struct thread *t, u64 now)
+{
+	struct vm *vm = t->side != SOLO ? vm_of(t->side) : NULL;
+	u64 lead;
+
+	if (!vm || !vm->on[t->node % MAX_NODES].waiting)
+		return 0;
+	lead = lead_of(t);
+	return now + LATE_NS + (lead < vm->costop_ns ? vm->costop_ns - lead : 0);
+}
+
 /* What runs on this pCPU from @now on, @t: when to ask again. */
 static void pace(struct pcpu_state *pc, const struct node_state *n, const struct thread *t, u64 now)
 {
-	u64 at = n->contended ? n->window_end : 0;
+	u64 at = n->contended ? n->window_end : 0, lead_ends;
 
 	if (n->contended && at <= now)
 		at = now + LATE_NS;
 	if (t->credit && (!at || now + CREDIT_NS < at))
 		at = now + CREDIT_NS;
+	lead_ends = at ? costop_at(t, now) : 0;
+	if (lead_ends && lead_ends < at)
+		at = lead_ends;
 	if (at == pc->resched_at)
 		return;
 	pc->resched_at = at;
@@ -127,9 +142,35 @@ static bool give_way(struct asking *a)
 	return pull_tid(vm_dsq(a->t->side, a->t->node), a->cpu, next);
 }
 
+/* The vCPU here is too far ahead: a sibling that is behind takes its place. */
+static bool costop(struct asking *a)
+{
+	struct vm *vm = a->t && a->t->side != SOLO ? vm_of(a->t->side) : NULL;
+
+	if (!vm || !vm->on[a->t->node % MAX_NODES].waiting || lead_of(a->t) <= vm->costop_ns ||
+	    !pull_member(a->t->side, a->t->node, a->cpu, true))
+		return false;
+	hold(a->prev, a->t);
+	return true;
+}
+
+/* A vCPU that runs off its home goes there when a pCPU has nothing to do; enqueue() sends it. */
+static bool is_called_home(struct asking *a)
+{
+	s32 cpu;
+
+	if (!a->t->vm_id || a->t->node == a->pc->node)
+		return false;
+	cpu = scx_bpf_pick_idle_cpu_node(a->prev->cpus_ptr, a->t->node, SCX_PICK_IDLE_IN_NODE);
+	a->t->called = cpu + 1;
+	return cpu >= 0;
+}
+
 /* Nobody waits on this node, or whoever begins to will say so: see contend(). */
 static void dispatch_uncontended(struct asking *a)
 {
+	if (a->t && is_called_home(a))
+		return;
 	if (a->t)
 		keep(a);
 	else if (a->n->waiting)
@@ -188,12 +229,12 @@ static void dispatch_backfill(struct asking *a)
 		return;
 	}
 	a->pc->claim = unclaimed;
-	if (backfill(a->pc->node, a->cpu))
+	if (backfill(a->pc->node, a->cpu, true))
 		event(a->pc->node, EVENT_BACKFILL);
 	else if (a->t)
 		keep(a);
-	else
-		steal(a->pc->node, a->cpu);
+	else if (!steal(a->pc->node, a->cpu))
+		backfill(a->pc->node, a->cpu, false);
 }
 
 SEC("struct_ops/kvmgang_dispatch")
@@ -216,7 +257,7 @@ void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 	window_renew(a.pc->node, a.now);
 	if (a.t && (a.t->credit || !a.n->contended))
 		keep(&a);
-	else if (!dispatch_claimed(&a) && !dispatch_slot(&a))
+	else if (!costop(&a) && !dispatch_claimed(&a) && !dispatch_slot(&a))
 		dispatch_backfill(&a);
 }
 
@@ -236,15 +277,21 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 
 	if (fault_strikes(p) || !t || !n)
 		return prev_cpu;
+	take_side(p, t);
+	if (t->vm_id && t->node != pc->node && t->home_cpu) {
+		prev_cpu = t->home_cpu - 1;
+		n = node_of(t->node);
+	}
+	if (!n)
+		return prev_cpu;
 	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
 	if (is_idle) {
 		insert_here(p, 0);
 		return cpu;
 	}
-	take_side(p, t);
-	cpu = wake_into_slot(p, prev_cpu, pc->node, t->side);
+	cpu = wake_into_slot(p, prev_cpu, t->node, t->side);
 	if (cpu >= 0) {
-		event(pc->node, EVENT_MEMBER);
+		event(t->node, EVENT_MEMBER);
 		insert_here(p, SCX_ENQ_PREEMPT);
 		return cpu;
 	}
@@ -270,7 +317,8 @@ static void enqueue(struct task_struct *p, struct thread *t, struct node_state *
 	else
 		scx_bpf_dsq_insert_vtime(p, vm_dsq(t->side, t->node), SLICE_NS, t->vtime,
 					 enq_flags);
-	cpu = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+	cpu = t->called ? (s32)t->called - 1 : scx_bpf_pick_idle_cpu_node(p->cpus_ptr, t->node, 0);
+	t->called = 0;
 	if (cpu >= 0)
 		kvmgang_resched_cpu(cpu);
 	else
@@ -311,20 +359,22 @@ void BPF_PROG(kvmgang_dequeue, struct task_struct *p, u64 deq_flags)
 
 /*
  * A host task waits on the node where it wakes up; a vCPU on that of its VM. A vCPU that slept has
- * come as far as if it had run.
+ * come as far as if it had run, but no farther than the foremost of its siblings: it is no leader.
  */
 SEC("struct_ops/kvmgang_runnable")
 void BPF_PROG(kvmgang_runnable, struct task_struct *p, u64 enq_flags)
 {
 	struct pcpu_state *pc = pcpu_of(scx_bpf_task_cpu(p));
 	struct thread *t = thread_of(p);
+	struct vm *vm;
 
 	if (!t || !pc || t->runnable)
 		return;
-	if (!t->vm_id)
+	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	if (!vm)
 		t->node = pc->node;
 	else if (t->slept)
-		t->vtime += bpf_ktime_get_ns() - t->slept;
+		t->vtime = fair_ceiling(t->vtime + bpf_ktime_get_ns() - t->slept, vm->front);
 	t->slept = 0;
 	count_runnable(t);
 }
@@ -343,6 +393,9 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 	t->started = now;
 	if (t->side == SOLO)
 		n->solo_vtime = standing(t, n);
+	t->held = false;
+	if (pc->node == t->node)
+		t->home_cpu = bpf_get_smp_processor_id() + 1;
 	pc->side = t->side;
 	pc->next = 0;
 	pace(pc, n, t, now);
@@ -489,5 +542,6 @@ struct sched_ext_ops kvmgang_ops = {
 	.exit_task	= (void *)kvmgang_exit_task,
 	.init		= (void *)kvmgang_init,
 	.exit		= (void *)kvmgang_exit,
+	.flags		= SCX_OPS_BUILTIN_IDLE_PER_NODE | SCX_OPS_ENQ_LAST,
 	.name		= SCHED_NAME,
 };

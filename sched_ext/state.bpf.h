@@ -36,9 +36,12 @@ struct thread {
 	u64 started;		/* it is on a pCPU, charged up to here; 0: it is not */
 	u64 slept;		/* since when */
 	u64 burst;		/* ran for, since it woke up or the last sample of that */
+	u32 home_cpu;		/* pCPU of @node where it ran last, plus 1 */
+	u32 called;		/* there is an idle pCPU at home: this one, plus 1 */
 	bool runnable;		/* counted in entity::runnable */
 	bool queued;		/* counted in entity::waiting */
 	bool credit;		/* runs on credit: outside its VM's window, for a short time */
+	bool held;		/* waits because it is ahead of its siblings */
 };
 
 /* Whoever takes part in windows: a ganged VM, or the solo tasks, on a node. */
@@ -54,10 +57,19 @@ enum { NO_QUEUE, QUEUE_WANTED, HAS_QUEUE };
 
 struct vm {
 	u64 vtime;		/* virtual time of all its vCPUs together */
+	u64 front;		/* progress of the vCPU that has come farthest */
 	u64 burst;		/* ns, mean length of its vCPUs' runs; see sample_burst() */
-	u32 solo;		/* does not gang */
-	u32 shares;		/* weight */
+	u32 sleepy;		/* they mostly sleep */
 	u32 threads;		/* its vCPUs' */
+	u32 home;		/* node where they wait */
+	u64 home_looked_at;
+	/* Settings, see policy.bpf.h. */
+	u64 generation;
+	u64 wanted_nodes;	/* 0: any */
+	u64 known_home;		/* the module's word */
+	u64 costop_ns, costart_ns;
+	u32 shares;
+	u32 gang;
 	struct entity on[MAX_NODES];
 	u32 queue[MAX_NODES];	/* NO_QUEUE, ... */
 };
@@ -86,6 +98,7 @@ struct node_state {
 	u32 width;		/* mean number of runnable members of the ganged VMs */
 	struct entity solo;
 	struct gangs gangs[2];
+	u32 homed;		/* vCPUs that are at home here */
 	u32 nr_cpus;
 	u16 cpu[MAX_CPUS];
 };

@@ -9,10 +9,10 @@
 #ifndef KVMGANG_THREAD_BPF_H
 #define KVMGANG_THREAD_BPF_H
 
-#include "window.bpf.h"
+#include "home.bpf.h"
 
 /*
- * Does a VM gang? (gang = auto.) A vCPU that spins for its siblings does not sleep. Where the mean
+ * Does a VM gang whose setting is auto? A vCPU that spins for its siblings does not sleep. Where the mean
  * run between two sleeps is short against a window, a gang's pCPUs would stand empty for most of
  * it, and siblings that wait for each other asleep lose little when they run apart. Between the two
  * bounds it stays as it is.
@@ -94,7 +94,8 @@ static void count_waiting(struct thread *t, struct node_state *n)
 	t->queued = true;
 	__sync_fetch_and_add(&e->waiting, 1);
 	__sync_fetch_and_add(&n->waiting, 1);
-	if (vm)
+	/* The rank is for backfill. */
+	if (vm && !is_strict(vm))
 		rank_add(t->node, WAITING, t->side);
 }
 
@@ -143,35 +144,47 @@ static void want_queue(struct vm *vm, u32 vm_id, u32 node)
 	bpf_wq_start(&maker->wq, 0);
 }
 
+static bool has_queue(struct vm *vm, u32 vm_id, u32 node)
+{
+	if (vm->queue[node % MAX_NODES] == HAS_QUEUE)
+		return true;
+	want_queue(vm, vm_id, node);
+	return false;
+}
+
 static struct vm *vm_get(u32 vm_id, u32 node)
 {
-	static const struct vm fresh = { .shares = FAIR_WEIGHT, .burst = WINDOW_NS };
-	struct node_state *n = node_of(node);
+	static const struct vm fresh = { .burst = WINDOW_NS };
 	struct vm *vm = vm_of(vm_id);
+	struct node_state *n;
 
-	if (vm || !n)
+	if (vm)
 		return vm;
 	bpf_map_update_elem(&vms, &vm_id, &fresh, BPF_NOEXIST);
+	policy_read(vm_id);
 	vm = vm_of(vm_id);
-	if (vm)
+	if (!vm)
+		return NULL;
+	vm->home = home_first(vm->known_home, node);
+	n = node_of(vm->home);
+	if (n)
 		vm->vtime = n->clock;
 	return vm;
 }
 
-/* @t turned out to serve a vCPU of @vm_id. */
+/* @t turned out to serve a vCPU of @vm_id. The wider VM may want another home. */
 __noinline int thread_joins(struct thread *t __arg_nonnull, u32 vm_id)
 {
 	struct vm *vm = vm_get(vm_id, t->node);
+	struct node_state *n = vm ? node_of(vm->home) : NULL;
 
-	if (!vm)
+	if (!n || !has_queue(vm, vm_id, vm->home))
 		return 0;
-	if (vm->queue[t->node % MAX_NODES] != HAS_QUEUE) {
-		want_queue(vm, vm_id, t->node);
-		return 0;
-	}
 	t->vm_id = vm_id;
-	t->vtime = 0;
+	t->vtime = vm->front;
 	__sync_fetch_and_add(&vm->threads, 1);
+	__sync_fetch_and_add(&n->homed, 1);
+	vm->home_looked_at = 0;
 	return 0;
 }
 
@@ -188,21 +201,29 @@ static void recognise(struct task_struct *p, struct thread *t)
 }
 
 /*
- * @p is on no queue: from now on it is counted with its VM if that gangs, or with the solo tasks.
+ * @p is on no queue: from now on it is counted with its VM if that gangs, or with the solo tasks, and
+ * on its VM's home.
  */
 static void take_side(struct task_struct *p, struct thread *t)
 {
+	u32 side = SOLO, node = t->node;
 	bool runnable = t->runnable;
 	struct vm *vm;
-	u32 side;
 
 	recognise(p, t);
 	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
-	side = vm && !vm->solo && vm->threads > 1 ? t->vm_id : SOLO;
-	if (side == t->side)
+	if (vm) {
+		policy_refresh(vm, t->vm_id);
+		if (vm_gangs(vm))
+			side = t->vm_id;
+		if (has_queue(vm, t->vm_id, vm->home))
+			node = vm->home;
+	}
+	if (side == t->side && node == t->node)
 		return;
 	uncount_runnable(t);
 	t->side = side;
+	t->node = node;
 	if (runnable)
 		count_runnable(t);
 }
@@ -215,14 +236,16 @@ static void sample_burst(struct vm *vm, struct thread *t)
 	vm->burst = fair_mean(vm->burst, t->burst, BURST_REACH_NS);
 	t->burst = 0;
 	if (vm->burst < SOLO_BURST_NS)
-		vm->solo = 1;
+		vm->sleepy = 1;
 	else if (vm->burst > GANG_BURST_NS)
-		vm->solo = 0;
+		vm->sleepy = 0;
 }
 
 static void charge_vcpu(struct vm *vm, struct thread *t, u64 ns)
 {
 	t->vtime += ns;
+	if (vm->front < t->vtime)
+		vm->front = t->vtime;
 	t->burst += ns;
 	if (t->burst >= WINDOW_NS)
 		sample_burst(vm, t);
@@ -242,6 +265,8 @@ static void charge(const struct task_struct *p, struct thread *t, u64 now)
 	if (!t->started || !n)
 		return;
 	t->started = now;
+	if (vm && now >= vm->home_looked_at + HOME_PERIOD_NS)
+		home_review(t->vm_id, now);
 	if (vm)
 		charge_vcpu(vm, t, ns);
 	else
@@ -264,9 +289,13 @@ static u64 standing(struct thread *t, const struct node_state *n)
 static void thread_leaves(const struct thread *t)
 {
 	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	struct node_state *n = vm ? node_of(vm->home) : NULL;
 	u32 vm_id = t->vm_id, node;
 
-	if (!vm || __sync_sub_and_fetch(&vm->threads, 1))
+	if (!n)
+		return;
+	__sync_fetch_and_sub(&n->homed, 1);
+	if (__sync_sub_and_fetch(&vm->threads, 1))
 		return;
 	bpf_for(node, 0, MAX_NODES)
 		if (vm->queue[node % MAX_NODES])

@@ -69,10 +69,11 @@ __noinline int wake_into_slot(struct task_struct *p __arg_trusted, s32 prev_cpu,
 /* Has @t run on @cpu on credit? One at a time does. */
 static bool wake_on_credit(struct thread *t, const struct node_state *n, s32 cpu)
 {
+	struct vm *vm = t->side != SOLO ? vm_of(t->side) : NULL;
 	struct pcpu_state *pc = pcpu_of(cpu);
 	u64 now = bpf_ktime_get_ns(), old;
 
-	if (!pc || standing(t, n) + CREDIT_LAG_NS >= n->clock)
+	if (!pc || (vm && is_strict(vm)) || standing(t, n) + CREDIT_LAG_NS >= n->clock)
 		return false;
 	old = pc->credit_until;
 	if (now < old ||

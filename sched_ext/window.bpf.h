@@ -12,6 +12,7 @@
 #ifndef KVMGANG_WINDOW_BPF_H
 #define KVMGANG_WINDOW_BPF_H
 
+#include "policy.bpf.h"
 #include "rank.bpf.h"
 #include "report.bpf.h"
 
@@ -78,6 +79,7 @@ __noinline int elect_one(u32 node, u32 left, int first)
 	u32 vm_id, members, slots = 0;
 	struct entity *e;
 	struct vm *vm;
+	bool whole;
 
 	if (!n || node >= MAX_NODES)
 		return -1;
@@ -97,7 +99,8 @@ __noinline int elect_one(u32 node, u32 left, int first)
 	} else if (first) {
 		clock_advance(n, vm->vtime);
 	}
-	members = gangs_add(gangs, vm_id, e, left, !first && !e->passed_over);
+	whole = !first && (is_strict(vm) || !e->passed_over);
+	members = gangs_add(gangs, vm_id, e, left, whole);
 	n->elected += members > 0;
 	n->members += members;
 	return slots + members;

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the user, or a VM's cgroup, wants of a VM: a copy of the module's settings, made anew when
+ * any of them has changed. Whoever looks at a thread has its VM's copy brought up to date, so a
+ * change counts from the next time that one of its vCPUs is queued or asked about.
+ */
+#ifndef KVMGANG_POLICY_BPF_H
+#define KVMGANG_POLICY_BPF_H
+
+#include "kmod/kfunc.h"
+#include "state.bpf.h"
+
+u64 kvmgang_policy_generation(void) __ksym;
+int kvmgang_vm_policy(u32 vm_id, struct kvmgang_vm_policy *out, u32 out__sz) __ksym;
+
+/* enum kvmgang_gang, whose header cannot be had beside vmlinux.h. */
+enum { GANG_OFF, GANG_RELAXED, GANG_STRICT, GANG_AUTO };
+
+#define NSEC_PER_USEC	1000ULL
+
+/* Changes while it is read are seen next time: the generation is older than what is read. */
+__noinline int policy_read(u32 vm_id)
+{
+	struct kvmgang_vm_policy policy = {};
+	u64 generation = kvmgang_policy_generation();
+	struct vm *vm = vm_of(vm_id);
+
+	if (!vm || kvmgang_vm_policy(vm_id, &policy, sizeof(policy)))
+		return 0;
+	vm->shares = policy.shares;
+	vm->gang = policy.gang;
+	vm->costop_ns = policy.costop_us * NSEC_PER_USEC;
+	vm->costart_ns = policy.costart_us * NSEC_PER_USEC;
+	if (vm->wanted_nodes != policy.home_nodes)
+		vm->home_looked_at = 0;
+	vm->wanted_nodes = policy.home_nodes;
+	vm->known_home = policy.home;
+	vm->generation = generation;
+	return 0;
+}
+
+static void policy_refresh(const struct vm *vm, u32 vm_id)
+{
+	if (vm->generation != kvmgang_policy_generation())
+		policy_read(vm_id);
+}
+
+static bool vm_gangs(const struct vm *vm)
+{
+	if (vm->threads < 2)
+		return false;
+	return vm->gang == GANG_AUTO ? !vm->sleepy : vm->gang != GANG_OFF;
+}
+
+/* Its vCPUs run in its windows only, unless nobody else wants the pCPUs. */
+static bool is_strict(const struct vm *vm)
+{
+	return vm->gang == GANG_STRICT;
+}
+
+#endif /* KVMGANG_POLICY_BPF_H */
