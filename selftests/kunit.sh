@@ -12,10 +12,11 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 # shellcheck source=selftests/tap.sh
 . selftests/tap.sh
+# shellcheck source=selftests/kmemleak.sh
+. selftests/kmemleak.sh
 
 module=build/$(uname -r)/kunit/kvmgang.ko
 kunit=/sys/kernel/debug/kunit
-kmemleak=/sys/kernel/debug/kmemleak
 
 # Of a suite's results, the cases and what they said. KUnit says it before the verdict, and TAP's
 # readers look for it behind; what makes up a case (parameters) is told only when it failed.
@@ -53,14 +54,6 @@ run_suite() {
 		result 'not ok' "$suite: $((tap_nr - before)) of $planned cases ran"
 }
 
-# An object counts as leaked in the second scan that does not find it, and when it is 5 s old.
-leaked() {
-	echo scan >$kmemleak
-	sleep 6
-	echo scan >$kmemleak
-	cat $kmemleak
-}
-
 # What any module that is not the distribution's own makes the kernel say, and what an emulator does.
 expected='loading out-of-tree module taints kernel|module verification failed: signature'
 expected+='|Test should be marked slow'
@@ -73,14 +66,14 @@ expected+='|Test should be marked slow'
 
 echo 'TAP version 13'
 dmesg --clear
-echo clear >$kmemleak
+start_kmemleak
 insmod "$module" "$@"
 for file in kmod/*_test.c; do
 	run_suite "$file"
 done
 report 'no VM is left' "$(ls /sys/kernel/kvmgang/vms)"
 rmmod kvmgang
-report 'no memory leaked' "$(leaked)"
+check_kmemleak
 report 'the kernel does not complain' "$(dmesg --level emerg,alert,crit,err,warn |
 	grep -vE "$expected" || :)"
 finish

@@ -15,6 +15,8 @@ build=${selftests%/*}/build
 module=$build/$(uname -r)/kvmgang.ko
 # shellcheck source=selftests/tap.sh
 . "$selftests/tap.sh"
+# shellcheck source=selftests/kmemleak.sh
+. "$selftests/kmemleak.sh"
 
 is_loaded() {
 	[ -e /sys/module/kvmgang ]
@@ -85,22 +87,6 @@ check_kernel_log() {
 	report 'kernel log is clean' "$(grep -a '^kern ' "$log" | without_wanted_faults |
 		grep -avEf <(grep -vE '^(#|$)' "$selftests/log-allowed") || true)"
 	rm "$log"
-}
-
-kmemleak=/sys/kernel/debug/kmemleak
-
-# What leaked before us is not ours.
-start_kmemleak() {
-	[ ! -e $kmemleak ] || echo clear >$kmemleak
-}
-
-# An object counts as leaked in the second scan that does not find it, and when it is 5 s old.
-check_kmemleak() {
-	[ -e $kmemleak ] || return 0
-	echo scan >$kmemleak
-	sleep 6
-	echo scan >$kmemleak
-	report 'no memory leaked' "$(cat $kmemleak)"
 }
 
 # BPF programs let go of the module some time after the process that loaded them has ended.
