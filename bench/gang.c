@@ -9,7 +9,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "selftests/host.h"
 #include "selftests/snap.h"
@@ -17,7 +16,6 @@
 
 #define MAX_VMS		64
 #define WARM_UP_MS	200
-#define NSEC_PER_SEC	1000000000ULL
 
 static const struct work {
 	const char *name;
@@ -37,14 +35,6 @@ struct run {
 	uint64_t count;
 	struct kvmgang_counters sum;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
 
 static const struct work *find_work(const char *spec, size_t length)
 {

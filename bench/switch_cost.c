@@ -12,21 +12,12 @@
  */
 #include <sched.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "selftests/host.h"
 #include "selftests/vmm.h"
 
 #define ROUNDS		5
 #define SWITCHES	2000
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
 
 static void give_way(struct vcpu *vcpu)
 {

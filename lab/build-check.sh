@@ -4,8 +4,8 @@
 # Warnings are errors in our own builds; this also catches those of kbuild and modpost.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
-# shellcheck source=lab/tap.sh
-. lab/tap.sh
+# shellcheck source=selftests/tap.sh
+. selftests/tap.sh
 
 # build TEST MAKE_ARGUMENT...: into an empty directory, so that all of it is built. Silent make says
 # nothing but complaints.

@@ -5,8 +5,8 @@
 # Whether it builds without a warning is build-check.sh's.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
-# shellcheck source=lab/tap.sh
-. lab/tap.sh
+# shellcheck source=selftests/tap.sh
+. selftests/tap.sh
 
 build=/tmp/build
 release=$(basename "$(printf '%s\n' /usr/lib/modules/* | sort -V | tail -n 1)")

@@ -5,8 +5,8 @@
 # Directed yields are for the selftests, whose guests have several vCPUs.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
-# shellcheck source=lab/tap.sh
-. lab/tap.sh
+# shellcheck source=selftests/tap.sh
+. selftests/tap.sh
 
 program=build/qemu-check
 kernel=/opt/kernel/7.2

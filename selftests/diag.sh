@@ -3,10 +3,11 @@
 # TAP; runs inside the lab as root. What the answer says is bpftrace's arithmetic and not tested.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+# shellcheck source=selftests/tap.sh
+. selftests/tap.sh
 
 tests=build/selftests
 work=$(mktemp -d)
-nr=0 failed=0
 
 # answers SCRIPT MAP PROGRAM [TEST]: while PROGRAM runs, SCRIPT fills MAP.
 answers() {
@@ -20,18 +21,12 @@ answers() {
 		! bpftool perf show | grep -q 'tracepoint *vcpu_arrive' || break
 		sleep 0.1
 	done
-	"$tests/$1" "${@:2}" >"$work/load" 2>&1 || sed 's/^/# /' "$work/load"
+	"$tests/$1" "${@:2}" >"$work/load" 2>&1 || :
 	kill -INT "$tracer"
 	wait "$tracer" || true
 
-	nr=$((nr + 1))
-	if grep -q "^@${map}\[" "$work/$script"; then
-		echo "ok $nr diag/$script.bt fills @$map"
-	else
-		failed=1
-		echo "not ok $nr diag/$script.bt fills @$map"
-		sed 's/^/# /' "$work/$script"
-	fi
+	report "diag/$script.bt fills @$map" "$(grep -q "^@${map}\[" "$work/$script" ||
+		tail -n +1 "$work/$script" "$work/load")"
 }
 
 [ -e /sys/module/kvmgang ] || insmod "build/$(uname -r)/kvmgang.ko"
@@ -44,5 +39,4 @@ answers asleep halted_us test_states 'sleeps is halted'
 answers asleep blocked_us test_states 'VMM sleeps is blocked'
 rmmod kvmgang
 rm -r "$work"
-echo "1..$nr"
-[ "$failed" = 0 ]
+finish

@@ -39,6 +39,14 @@ void sleep_ms(int ms)
 		;
 }
 
+uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * NSEC_PER_SEC + (uint64_t)now.tv_nsec;
+}
+
 int effort(int normal, int thorough)
 {
 	return getenv("KVMGANG_TEST_LONG") ? thorough : normal;
@@ -242,6 +250,18 @@ int module_unload(void)
 bool module_loaded(void)
 {
 	return !access("/sys/module/kvmgang/initstate", F_OK);
+}
+
+bool scheduler_is(const char *state)
+{
+	FILE *file = fopen("/sys/kernel/sched_ext/state", "r");
+	char line[32] = "";
+
+	if (!file || !fgets(line, sizeof(line), file))
+		die("/sys/kernel/sched_ext/state");
+	fclose(file);
+	line[strcspn(line, "\n")] = '\0';
+	return !strcmp(line, state);
 }
 
 int kmsg_open(void)

@@ -15,11 +15,15 @@
 #include <unistd.h>
 
 #define NSEC_PER_MSEC	1000000LL
+#define NSEC_PER_SEC	1000000000LL
 
 /* Prints a message and ends the test as failed. */
 __attribute__((format(printf, 1, 2), noreturn)) void die(const char *format, ...);
 
 void sleep_ms(int ms);
+
+/* CLOCK_MONOTONIC: for differences. */
+uint64_t now_ns(void);
 
 /*
  * How much of something a test does: KVMGANG_TEST_LONG in the environment asks for the thorough
@@ -85,6 +89,9 @@ void hog_stop(struct hog *hog);
 int module_load(void);
 int module_unload(void);
 bool module_loaded(void);
+
+/* Is sched_ext, which the kernel must have, "enabled", "disabled", or what else it may say? */
+bool scheduler_is(const char *state);
 
 /* A module parameter's or other file's content as a number; -1: no such file. */
 long long read_number(const char *path);

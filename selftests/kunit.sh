@@ -10,32 +10,13 @@
 # has failed.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+# shellcheck source=selftests/tap.sh
+. selftests/tap.sh
+# shellcheck source=selftests/kmemleak.sh
+. selftests/kmemleak.sh
 
 module=build/$(uname -r)/kunit/kvmgang.ko
 kunit=/sys/kernel/debug/kunit
-kmemleak=/sys/kernel/debug/kmemleak
-nr=0 failed=0
-
-die() {
-	echo "Bail out! $*"
-	exit 1
-}
-
-result() {
-	nr=$((nr + 1))
-	[ "$1" = ok ] || failed=$((failed + 1))
-	echo "$1 $nr $2"
-}
-
-# report TEST COMPLAINT: passes without one.
-report() {
-	if [ -z "$2" ]; then
-		result ok "$1"
-	else
-		result 'not ok' "$1"
-		echo "# ${2//$'\n'/$'\n# '}"
-	fi
-}
 
 # Of a suite's results, the cases and what they said. KUnit says it before the verdict, and TAP's
 # readers look for it behind; what makes up a case (parameters) is told only when it failed.
@@ -62,23 +43,15 @@ suite_results() {
 }
 
 run_suite() {
-	local file=$1 suite before=$nr planned
+	local file=$1 suite before=$tap_nr planned
 
 	suite=kvmgang_$(basename "$file" _test.c)
 	planned=$(grep -c '^	KUNIT_CASE' "$file")
 	if [ -e "$kunit/$suite/results" ]; then
 		suite_results "$suite"
 	fi
-	[ $((nr - before)) = "$planned" ] ||
-		result 'not ok' "$suite: $((nr - before)) of $planned cases ran"
-}
-
-# An object counts as leaked in the second scan that does not find it, and when it is 5 s old.
-leaked() {
-	echo scan >$kmemleak
-	sleep 6
-	echo scan >$kmemleak
-	cat $kmemleak
+	[ $((tap_nr - before)) = "$planned" ] ||
+		result 'not ok' "$suite: $((tap_nr - before)) of $planned cases ran"
 }
 
 # What any module that is not the distribution's own makes the kernel say, and what an emulator does.
@@ -93,15 +66,14 @@ expected+='|Test should be marked slow'
 
 echo 'TAP version 13'
 dmesg --clear
-echo clear >$kmemleak
+start_kmemleak
 insmod "$module" "$@"
 for file in kmod/*_test.c; do
 	run_suite "$file"
 done
 report 'no VM is left' "$(ls /sys/kernel/kvmgang/vms)"
 rmmod kvmgang
-report 'no memory leaked' "$(leaked)"
+check_kmemleak
 report 'the kernel does not complain' "$(dmesg --level emerg,alert,crit,err,warn |
 	grep -vE "$expected" || :)"
-echo "1..$nr"
-[ "$failed" = 0 ]
+finish

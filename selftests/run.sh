@@ -5,28 +5,21 @@
 #
 # Without arguments, all programs of build/selftests but test_run, which has a group of its own: it
 # attaches a dozen times, for which each of eight emulated CPUs is too slow. KVMGANG_TEST_LONG=1 in
-# the environment makes them more thorough. The exit status is 0 when nothing failed; skipped tests are no failures.
-# It does not build anything, and leaves the module as it found it: not loaded, usually.
+# the environment makes them more thorough. The exit status is 0 when nothing failed; skipped tests
+# are no failures. It does not build anything, and leaves the module as it found it: not loaded,
+# usually.
 set -euo pipefail
 
 selftests=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 build=${selftests%/*}/build
 module=$build/$(uname -r)/kvmgang.ko
-nr=0 failed=0
-
-die() {
-	echo "Bail out! $*"
-	exit 1
-}
+# shellcheck source=selftests/tap.sh
+. "$selftests/tap.sh"
+# shellcheck source=selftests/kmemleak.sh
+. "$selftests/kmemleak.sh"
 
 is_loaded() {
 	[ -e /sys/module/kvmgang ]
-}
-
-result() {
-	nr=$((nr + 1))
-	[ "$1" = ok ] || failed=$((failed + 1))
-	echo "$1 $nr $2"
 }
 
 run_program() {
@@ -68,16 +61,6 @@ without_wanted_faults() {
 	'
 }
 
-# report TEST COMPLAINT: passes without one.
-report() {
-	if [ -z "$2" ]; then
-		result ok "$1"
-	else
-		echo "# ${2//$'\n'/$'\n# '}"
-		result 'not ok' "$1"
-	fi
-}
-
 # Has a message of ours gone through the kernel's log, so that what came before it is in $log too.
 mark_log() {
 	local polls=600
@@ -104,22 +87,6 @@ check_kernel_log() {
 	report 'kernel log is clean' "$(grep -a '^kern ' "$log" | without_wanted_faults |
 		grep -avEf <(grep -vE '^(#|$)' "$selftests/log-allowed") || true)"
 	rm "$log"
-}
-
-kmemleak=/sys/kernel/debug/kmemleak
-
-# What leaked before us is not ours.
-start_kmemleak() {
-	[ ! -e $kmemleak ] || echo clear >$kmemleak
-}
-
-# An object counts as leaked in the second scan that does not find it, and when it is 5 s old.
-check_kmemleak() {
-	[ -e $kmemleak ] || return 0
-	echo scan >$kmemleak
-	sleep 6
-	echo scan >$kmemleak
-	report 'no memory leaked' "$(cat $kmemleak)"
 }
 
 # BPF programs let go of the module some time after the process that loaded them has ended.
@@ -157,5 +124,4 @@ done
 [ "$was_loaded" = yes ] || remove_module || result 'not ok' 'the module can be removed'
 check_kmemleak
 check_kernel_log
-echo "1..$nr"
-[ "$failed" = 0 ]
+finish

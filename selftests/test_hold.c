@@ -38,17 +38,6 @@ static int print_libbpf(enum libbpf_print_level level, const char *format, va_li
 	return 0;
 }
 
-static bool is_enabled(void)
-{
-	FILE *file = fopen("/sys/kernel/sched_ext/state", "r");
-	char state[32] = "";
-
-	if (!file || !fgets(state, sizeof(state), file))
-		die("/sys/kernel/sched_ext/state");
-	fclose(file);
-	return !strcmp(state, "enabled\n");
-}
-
 /*
  * Of some builds of 7.2 (7.2.12) the BTF leaves kfuncs the argument that the verifier adds, so that
  * no program can call them; which ones differs from build to build.
@@ -81,14 +70,14 @@ static void attach_scheduler(void)
 	REQUIRE(!!scheduler, ==, true);
 	attached = bpf_map__attach_struct_ops(scheduler->maps.hold_ops);
 	REQUIRE(!!attached, ==, true);
-	await(is_enabled());
+	await(scheduler_is("enabled"));
 }
 
 /* The kernel frees the programs, which hold the module, some time after the last user is gone. */
 static void detach_scheduler(void)
 {
 	bpf_link__destroy(attached);
-	await(!is_enabled());
+	await(!scheduler_is("enabled"));
 	hold__destroy(scheduler);
 	await(read_number("/sys/module/kvmgang/refcnt") == 0);
 }

@@ -48,18 +48,6 @@ struct guests {
 	struct vm *watched, *rival, *sleeper;
 };
 
-static bool scheduler_is(const char *state)
-{
-	FILE *file = fopen("/sys/kernel/sched_ext/state", "r");
-	char line[32] = "";
-
-	if (!file || !fgets(line, sizeof(line), file))
-		die("/sys/kernel/sched_ext/state");
-	fclose(file);
-	line[strcspn(line, "\n")] = '\0';
-	return !strcmp(line, state);
-}
-
 /*
  * All on the second CPU, so that attaching has the first one: two vCPUs that want all of it, and
  * two that wake up every 2 ms.

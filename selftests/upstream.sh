@@ -9,6 +9,8 @@
 # and without: several fail on an emulated CPU, whoever is loaded, or find that they cannot run.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+# shellcheck source=selftests/tap.sh
+. selftests/tap.sh
 
 programs=/opt/upstream/kvm
 tracing=/sys/kernel/tracing/instances/upstream
@@ -35,28 +37,6 @@ declare -A arguments=(
 
 with_module=true
 work=$(mktemp -d)
-nr=0 failed=0
-
-die() {
-	echo "Bail out! $*"
-	exit 1
-}
-
-result() {
-	nr=$((nr + 1))
-	[ "$1" = ok ] || failed=$((failed + 1))
-	echo "$1 $nr $2"
-}
-
-# verdict TEST COMPLAINT: passes when there is nothing to say.
-verdict() {
-	if [ -z "$2" ]; then
-		result ok "$1"
-	else
-		echo "# ${2//$'\n'/$'\n# '}"
-		result 'not ok' "$1"
-	fi
-}
 
 # run TEST [PREFIX]...: the exit status is the test's, its output in $work/output.
 run() {
@@ -69,14 +49,15 @@ run() {
 		>"$work/output" 2>&1 </dev/null
 }
 
-report() {
+# judge TEST STATUS: what a test says with its exit status.
+judge() {
 	local test=$1 status=$2
 
 	case $status in
 	0) result ok "$test" ;;
 	4) result ok "$test # SKIP $(grep -i -m 1 skip "$work/output" | sed 's/.*SKIP[- ]*//')" ;;
 	124 | 137) result 'not ok' "$test did not end within $limit s" ;;
-	*) tail -n 20 "$work/output" | sed 's/^/# /'; result 'not ok' "$test" ;;
+	*) report "$test" "exited with $status"$'\n'"$(tail -n 20 "$work/output")" ;;
 	esac
 }
 
@@ -123,8 +104,8 @@ run_steal_time() {
 	done
 	judge_steal_time 2>"$work/complaint" || echo "the figures cannot be read" >>"$work/complaint"
 	wait "$pid" || status=$?
-	report steal_time "$status"
-	verdict 'steal_time: what was stolen is accounted' "$(<"$work/complaint")"
+	judge steal_time "$status"
+	report 'steal_time: what was stolen is accounted' "$(<"$work/complaint")"
 }
 
 # run_one TEST [must_see]
@@ -135,7 +116,7 @@ run_one() {
 		run_steal_time
 	else
 		run "$test" || status=$?
-		report "$test" "$status"
+		judge "$test" "$status"
 	fi
 	$with_module || return 0
 	bound=$(grep -c vcpu_bind: "$tracing/trace" || :)
@@ -165,13 +146,13 @@ vms_left() {
 }
 
 stop_module() {
-	verdict 'no VM is left over' "$(vms_left)"
-	verdict 'the figures were read all the time' \
+	report 'no VM is left over' "$(vms_left)"
+	report 'the figures were read all the time' \
 		"$(kill "$reader" 2>&1 || cat "$work/reader")"
 	wait "$reader" || :
 	echo 0 >"$tracing/events/kvmgang/vcpu_bind/enable"
 	rmdir "$tracing"
-	verdict 'the module can be removed' "$(rmmod kvmgang 2>&1)"
+	report 'the module can be removed' "$(rmmod kvmgang 2>&1)"
 }
 
 if [ "${1:-}" = --without-module ]; then
@@ -200,8 +181,7 @@ done
 ! $with_module || stop_module
 kill "$log_reader"
 wait "$log_reader" || :
-verdict 'kernel log is clean' "$(grep -vE \
+report 'kernel log is clean' "$(grep -vE \
 	'loading out-of-tree module taints kernel|module verification failed: signature' "$work/log")"
 rm -r "$work"
-echo "1..$nr"
-[ "$failed" = 0 ]
+finish
