@@ -5,7 +5,8 @@
  * whether another node would be better (home.h); on one that is not full a VM stays for good.
  *
  * The home only says where vCPUs belong. A pCPU with nothing to do takes vCPUs from other nodes; they
- * go back when there is an idle pCPU at home.
+ * go back when there is an idle pCPU at home. A vCPU that may not run on the home's pCPUs waits where
+ * it may.
  *
  * Loads are counted, not locked: two VMs that look for a home at the same time may choose the same
  * one, and find out two seconds later.
@@ -39,8 +40,11 @@ static bool may_be_home(const struct vm *vm, u32 node)
 	return !vm->wanted_nodes || vm->wanted_nodes >> node & 1;
 }
 
-/* The node that @vm would be best on, of those that it may have; @node if none is better. */
-__noinline u32 home_best(u32 vm_id, u32 node)
+/*
+ * The node that VM @vm_id would be best on, of those that it may have and its vCPU @p may run on;
+ * @node if none is better.
+ */
+__noinline u32 home_best(struct task_struct *p __arg_trusted, u32 vm_id, u32 node)
 {
 	struct vm *vm = vm_of(vm_id);
 	struct node_state *here = node_of(node);
@@ -49,13 +53,13 @@ __noinline u32 home_best(u32 vm_id, u32 node)
 
 	if (!vm || !here)
 		return node;
-	forced = !may_be_home(vm, node);
+	forced = !may_be_home(vm, node) || !may_run_at(p, here);
 	load = here->homed;
 	cpus = here->nr_cpus;
 	bpf_for(i, 0, MAX_NODES) {
 		struct node_state *n = node_of(i);
 
-		if (!n || !n->nr_cpus || i == vm->home || !may_be_home(vm, i))
+		if (!n || !n->nr_cpus || i == vm->home || !may_be_home(vm, i) || !may_run_at(p, n))
 			continue;
 		if (!forced && !home_better(vm->threads, n->homed, n->nr_cpus, load, cpus))
 			continue;
@@ -85,8 +89,11 @@ static void home_move(struct vm *vm, u32 vm_id, u32 node)
 	event(node, EVENT_HOME_MOVE);
 }
 
-/* Is there a better home for @vm_id? At most one pCPU asks at a time, and after two seconds again. */
-__noinline int home_review(u32 vm_id, u64 now)
+/*
+ * Is there a better home for VM @vm_id, by its vCPU @p? At most one pCPU asks at a time, and after
+ * two seconds again.
+ */
+__noinline int home_review(struct task_struct *p __arg_trusted, u32 vm_id, u64 now)
 {
 	struct vm *vm = vm_of(vm_id);
 	u64 looked_at;
@@ -98,7 +105,7 @@ __noinline int home_review(u32 vm_id, u64 now)
 	if (now < looked_at + HOME_PERIOD_NS ||
 	    __sync_val_compare_and_swap(&vm->home_looked_at, looked_at, now) != looked_at)
 		return 0;
-	node = home_best(vm_id, vm->home);
+	node = home_best(p, vm_id, vm->home);
 	if (node != vm->home)
 		home_move(vm, vm_id, node);
 	return 0;

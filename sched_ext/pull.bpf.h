@@ -113,8 +113,23 @@ static bool pull_side(u32 side, u32 node, s32 cpu)
 	return pull_member(side, node, cpu, true);
 }
 
-/* Fills a slot of the window that nobody has taken. Returns whose, 0: there is none. */
-__noinline u32 pull_for_slot(u32 node, s32 cpu)
+/* Whether anybody of @side waits on @n, which is @node; a hint. */
+static bool side_waits(u32 side, const struct node_state *n, u32 node)
+{
+	struct vm *vm = side != SOLO ? vm_of(side) : NULL;
+
+	if (side == SOLO)
+		return n->solo.waiting;
+	return vm && vm->on[node % MAX_NODES].waiting;
+}
+
+/*
+ * Fills a slot of the window that nobody has taken, those of the most entitled first. Who runs here,
+ * of @own, comes before others of its side, but not before others: on a pCPU that several are bound
+ * to it would stay for as long as its VM has any slot. Returns whose it is, 0: there is none; if
+ * that is @own, nobody was pulled.
+ */
+__noinline u32 pull_for_slot(u32 node, s32 cpu, u32 own)
 {
 	struct node_state *n = node_of(node);
 	int i;
@@ -126,9 +141,11 @@ __noinline u32 pull_for_slot(u32 node, s32 cpu)
 
 		if (!g)
 			break;
+		if (g->vm_id != own && !side_waits(g->vm_id, n, node))
+			continue;
 		if (!slot_take(g))
 			continue;
-		if (pull_side(g->vm_id, node, cpu))
+		if (g->vm_id == own || pull_side(g->vm_id, node, cpu))
 			return g->vm_id;
 		__sync_fetch_and_add(&g->slots, 1);
 	}

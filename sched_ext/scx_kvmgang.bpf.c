@@ -203,20 +203,18 @@ static bool dispatch_claimed(struct asking *a)
 	return false;
 }
 
-/* Takes a slot: one for who runs here already, before any other. */
+/* Takes a slot, if there is one for who runs here or waits. */
 static bool dispatch_slot(struct asking *a)
 {
-	u32 side;
+	u32 own = a->t && a->t->node == a->pc->node ? a->t->side : 0;
+	u32 side = pull_for_slot(a->pc->node, a->cpu, own);
 
-	if (a->t && gang_enter(a->pc->node, a->t->side)) {
-		claim(a, a->t->side);
+	if (!side)
+		return false;
+	claim(a, side);
+	if (side == own)
 		keep(a);
-		return true;
-	}
-	side = pull_for_slot(a->pc->node, a->cpu);
-	if (side)
-		claim(a, side);
-	return side;
+	return true;
 }
 
 /* Without a slot: who runs here as backfill goes on until the window ends. */
@@ -473,6 +471,22 @@ void BPF_PROG(kvmgang_exit_task, struct task_struct *p, struct scx_exit_task_arg
 		thread_leaves(t);
 }
 
+/* One pCPU more in the mask of @n. */
+static int mask_add(struct node_state *n, u32 cpu)
+{
+	struct bpf_cpumask *mask = bpf_kptr_xchg(&n->mask, NULL);
+
+	if (!mask)
+		mask = bpf_cpumask_create();
+	if (!mask)
+		return -ENOMEM;
+	bpf_cpumask_set_cpu(cpu, mask);
+	mask = bpf_kptr_xchg(&n->mask, mask);
+	if (mask)
+		bpf_cpumask_release(mask);
+	return 0;
+}
+
 static int learn_cpus(void)
 {
 	u32 nr = scx_bpf_nr_cpu_ids();
@@ -492,6 +506,8 @@ static int learn_cpus(void)
 		pc->node = node;
 		n->cpu[n->nr_cpus] = cpu;
 		n->nr_cpus++;
+		if (mask_add(n, cpu))
+			return -ENOMEM;
 	}
 	sched_error("more than %d pCPUs or %d nodes", MAX_CPUS, MAX_NODES);
 	return -E2BIG;

@@ -99,6 +99,7 @@ struct node_state {
 	struct entity solo;
 	struct gangs gangs[2];
 	u32 homed;		/* vCPUs that are at home here */
+	struct bpf_cpumask __kptr *mask;	/* of @cpu; never changed */
 	u32 nr_cpus;
 	u16 cpu[MAX_CPUS];
 };
@@ -167,6 +168,14 @@ static struct vm *vm_of(u32 vm_id)
 static struct node_state *node_of(u32 id)
 {
 	return bpf_map_lookup_elem(&nodes, &id);
+}
+
+/* Is there a pCPU of @n that @p may run on? */
+static bool may_run_at(const struct task_struct *p, const struct node_state *n)
+{
+	struct bpf_cpumask *mask = n->mask;
+
+	return mask && bpf_cpumask_intersects((const struct cpumask *)mask, p->cpus_ptr);
 }
 
 static struct pcpu_state *pcpu_of(s32 cpu)

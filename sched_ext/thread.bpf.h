@@ -200,6 +200,18 @@ static void recognise(struct task_struct *p, struct thread *t)
 		thread_joins(t, vm_id);
 }
 
+/* Where @p, a vCPU of @vm, is to wait. */
+static u32 node_for(struct task_struct *p, const struct thread *t, struct vm *vm)
+{
+	struct node_state *home = node_of(vm->home);
+	struct pcpu_state *pc = pcpu_of(scx_bpf_task_cpu(p));
+	u32 node = vm->home;
+
+	if (pc && home && !may_run_at(p, home))
+		node = pc->node;
+	return has_queue(vm, t->vm_id, node) ? node : t->node;
+}
+
 /*
  * @p is on no queue: from now on it is counted with its VM if that gangs, or with the solo tasks, and
  * on its VM's home.
@@ -216,8 +228,7 @@ static void take_side(struct task_struct *p, struct thread *t)
 		policy_refresh(vm, t->vm_id);
 		if (vm_gangs(vm))
 			side = t->vm_id;
-		if (has_queue(vm, t->vm_id, vm->home))
-			node = vm->home;
+		node = node_for(p, t, vm);
 	}
 	if (side == t->side && node == t->node)
 		return;
@@ -256,7 +267,7 @@ static void charge_vcpu(struct vm *vm, struct thread *t, u64 ns)
  * Charges @t, which is on a pCPU, up to @now. A host task is entitled to as much as one vCPU, not
  * to as much as a VM. As long as nobody waits nobody is behind.
  */
-static void charge(const struct task_struct *p, struct thread *t, u64 now)
+static void charge(struct task_struct *p, struct thread *t, u64 now)
 {
 	struct node_state *n = node_of(t->node);
 	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
@@ -266,7 +277,7 @@ static void charge(const struct task_struct *p, struct thread *t, u64 now)
 		return;
 	t->started = now;
 	if (vm && now >= vm->home_looked_at + HOME_PERIOD_NS)
-		home_review(t->vm_id, now);
+		home_review(p, t->vm_id, now);
 	if (vm)
 		charge_vcpu(vm, t, ns);
 	else

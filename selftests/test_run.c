@@ -4,27 +4,20 @@
  * and whatever ends it, every guest goes on, the module's accounting is exact, the command says
  * why, and the next scheduler attaches at once.
  *
- * The command is run as a service would be, with a socket for sd_notify(3). Mishaps are real: the
- * scheduler is built to fail for a thread of a certain name if KVMGANG_FAULT asks for that. What is
- * scheduled how is no matter here.
+ * Mishaps are real: the scheduler is built to fail for a thread of a certain name if KVMGANG_FAULT
+ * asks for that. What is scheduled how is for test_gang.
  */
-#include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 
 #include "sched_ext/interface.h"
 
 #include "hold.skel.h"
 #include "host.h"
+#include "service.h"
 #include "snap.h"
 #include "tap.h"
 #include "vmm.h"
@@ -35,13 +28,6 @@
 
 /* The command says that it is alive twice as often, which is many times in any test. */
 #define WATCHDOG_USEC	"100000"
-
-struct service {
-	pid_t pid;
-	int socket;
-	int output;
-	char said[8192];	/* on stdout and stderr, when it has ended */
-};
 
 struct guests {
 	struct witness witness;
@@ -87,118 +73,6 @@ static void guests_check(const struct guests *guests)
 	snap_read(&snap, ALL_VMS);
 	snap_check(&snap);
 	snap_free(&snap);
-}
-
-static int listen_for(struct sockaddr_un *name, socklen_t *length)
-{
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	static int nr;
-
-	*name = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	*length = offsetof(struct sockaddr_un, sun_path) + 1 +
-		  snprintf(name->sun_path + 1, sizeof(name->sun_path) - 1, "kvmgang-%d-%d",
-			   getpid(), nr++);
-	if (fd < 0 || bind(fd, (struct sockaddr *)name, *length))
-		die("socket: %m");
-	return fd;
-}
-
-static void execute(const char *fault, const char *argument1, const char *argument2)
-{
-	char self[PATH_MAX] = "", path[PATH_MAX + 16];
-
-	/* build/selftests/test_run -> build/kvmgang */
-	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
-		die("where am I: %m");
-	snprintf(path, sizeof(path), "%s/kvmgang", dirname(dirname(self)));
-	if (fault)
-		setenv("KVMGANG_FAULT", fault, 1);
-	execl(path, "kvmgang", argument1, argument2, NULL);
-	die("%s: %m", path);
-}
-
-static struct service command_start(const char *fault, const char *argument1, const char *argument2)
-{
-	struct service service = { 0 };
-	struct sockaddr_un name;
-	socklen_t length;
-	int output[2];
-
-	service.socket = listen_for(&name, &length);
-	if (pipe2(output, O_CLOEXEC))
-		die("pipe: %m");
-	service.pid = fork();
-	if (service.pid < 0)
-		die("fork: %m");
-	if (!service.pid) {
-		name.sun_path[0] = '@';
-		setenv("NOTIFY_SOCKET", name.sun_path, 1);
-		dup2(output[1], STDOUT_FILENO);
-		dup2(output[1], STDERR_FILENO);
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		execute(fault, argument1, argument2);
-	}
-	close(output[1]);
-	service.output = output[0];
-	return service;
-}
-
-/*
- * Waits until the service says something that begins with @what. Who does not wait does not read:
- * with a watchdog the socket is soon full, and what is said then is lost.
- */
-static void wait_for(const struct service *service, const char *what)
-{
-	char text[2048];
-	ssize_t length;
-
-	do {
-		length = recv(service->socket, text, sizeof(text) - 1, 0);
-		if (length < 0)
-			die("recv: %m");
-		text[length] = '\0';
-		if (!strncmp(text, "STOPPING=1", 10) && strncmp(what, "STOPPING=1", 10) != 0)
-			die("it stops: %s", text);
-	} while (strncmp(text, what, strlen(what)) != 0);
-}
-
-static struct service service_start(const char *fault, const char *option)
-{
-	struct service service = command_start(fault, "run", option);
-
-	wait_for(&service, "READY=1");
-	EXPECT(scheduler_is("enabled"), ==, true);
-	return service;
-}
-
-/* Waits for its end; its exit status, or minus the signal that it died of. */
-static int service_wait(struct service *service)
-{
-	size_t got = 0;
-	ssize_t length;
-	int status;
-
-	while ((length = read(service->output, service->said + got,
-			      sizeof(service->said) - 1 - got)) > 0)
-		got += length;
-	service->said[got] = '\0';
-	if (waitpid(service->pid, &status, 0) != service->pid)
-		die("waitpid: %m");
-	close(service->output);
-	close(service->socket);
-	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
-}
-
-static int service_end(struct service *service, int signal)
-{
-	kill(service->pid, signal);
-	return service_wait(service);
-}
-
-static void expect_said(const struct service *service, const char *text)
-{
-	if (!EXPECT(!!strstr(service->said, text), ==, true))
-		tap_note("wanted '%s' in: %s", text, service->said);
 }
 
 /* It fails with one line, which has @text in it. */
@@ -249,7 +123,7 @@ static void test_run(void)
 	service = service_start(NULL, NULL);
 	guests_check(&guests);
 	for (i = 0; i < 3; i++)
-		wait_for(&service, "WATCHDOG=1");
+		service_await(&service, "WATCHDOG=1");
 	status = command_start(NULL, "status", "--json");
 	EXPECT(service_wait(&status), ==, 0);
 	expect_said(&status, "\"scheduler\":\"kvmgang\"");
@@ -328,10 +202,10 @@ static void test_error(void)
 	service = service_start("error", NULL);
 	for (i = 0; i < 3; i++) {
 		fault_start(&thread);
-		wait_for(&service, "STATUS=scheduler left: scx_bpf_error: fault wanted for thread");
+		service_await(&service, "STATUS=scheduler left: scx_bpf_error: fault wanted for thread");
 		pthread_join(thread, NULL);
 		guests_check(&guests);
-		wait_for(&service, "READY=1");
+		service_await(&service, "READY=1");
 		guests_check(&guests);
 	}
 	fault_start(&thread);

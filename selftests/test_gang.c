@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Contract 4: what the scheduler gives to whom, by the module's account of it. The guests are real
+ * and the scheduler is attached as a user would attach it; test_run has how it comes and goes.
+ *
+ * Shares of time are of virtual time, which on the lab host is that of instructions executed.
+ */
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "host.h"
+#include "policy.h"
+#include "service.h"
+#include "snap.h"
+#include "tap.h"
+#include "vmm.h"
+
+/* To attach takes an emulated CPU some seconds. */
+#define TIMEOUT_S	300
+
+/* In which what was before, or a first choice, no longer shows. */
+#define SETTLE_MS	300
+
+static struct service begin(int nr)
+{
+	alarm(TIMEOUT_S);
+	if (access("/sys/kernel/sched_ext", F_OK))
+		tap_skip("the kernel has no sched_ext");
+	if (nr_cpus() < nr)
+		tap_skip("needs %d CPUs", nr);
+	policy_begin();
+	return service_start(NULL, NULL);
+}
+
+static void end(struct service *service)
+{
+	EXPECT(service_end(service, SIGTERM), ==, 0);
+	EXPECT(scheduler_is("disabled"), ==, true);
+}
+
+/* Shares are of a node: what several are worth together depends on who lives where. */
+static struct service begin_on_one_node(void)
+{
+	if (node_of(nth_cpu(0)) != node_of(nth_cpu(nr_cpus() - 1)))
+		tap_skip("needs a host of one node");
+	return begin(4);
+}
+
+struct guest {
+	struct vm *vm;
+	uint32_t id;
+	int nr_vcpus;
+	struct kvmgang_counters during;		/* the VM's sum, of the last guests_watch() */
+};
+
+static void guest_start(struct guest *guest, int nr_vcpus, const char *program)
+{
+	guest->nr_vcpus = nr_vcpus;
+	guest->vm = vm_new(nr_vcpus);
+	vm_start(guest->vm, program, 0);
+	guest->id = vm_id_wait(guest->vm);
+}
+
+/* What happens to @guests in @ms. Returns ns of run of all together. */
+static uint64_t guests_watch(struct guest *guests, int nr, int ms)
+{
+	struct snap first = {}, last = {};
+	uint64_t run = 0;
+	int i;
+
+	snap_read(&first, ALL_VMS);
+	sleep_ms(ms);
+	snap_read(&last, ALL_VMS);
+	for (i = 0; i < nr; i++) {
+		const __u64 *from = (const __u64 *)&snap_vm(&first, guests[i].id)->sum;
+		const __u64 *to = (const __u64 *)&snap_vm(&last, guests[i].id)->sum;
+		__u64 *difference = (__u64 *)&guests[i].during;
+		size_t n;
+
+		for (n = 0; n < sizeof(guests[i].during) / sizeof(*to); n++)
+			difference[n] = to[n] - from[n];
+		run += guests[i].during.state_ns[KVMGANG_RUN];
+	}
+	snap_check_order(&first, &last);
+	snap_free(&first);
+	snap_free(&last);
+	return run;
+}
+
+/* 2 % of its entitlement in a second; in ten, which takes long, half a percent. */
+#define FAIR_MS		effort(1000, 10000)
+#define FAIR_PERMILLE	effort(20, 5)
+
+static void expect_fair(struct guest *guests, const int *shares, int nr)
+{
+	uint64_t run, got, entitled, all_shares = 0;
+	int i;
+
+	run = guests_watch(guests, nr, FAIR_MS);
+	for (i = 0; i < nr; i++)
+		all_shares += shares[i];
+	for (i = 0; i < nr; i++) {
+		got = guests[i].during.state_ns[KVMGANG_RUN];
+		entitled = run * shares[i] / all_shares;
+		tap_note("%d shares, %d vCPUs: %lu of %lu ns", shares[i], guests[i].nr_vcpus, got,
+			 entitled);
+		EXPECT(1000 * got, >=, (1000 - FAIR_PERMILLE) * entitled);
+		EXPECT(1000 * got, <=, (1000 + FAIR_PERMILLE) * entitled);
+	}
+}
+
+/* What a VM may have by its shares it can use: they are as wide as the host. */
+static void share_out(const char *program, const int *shares)
+{
+	struct service service = begin_on_one_node();
+	struct guest guests[3];
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		guest_start(&guests[i], nr_cpus(), program);
+		REQUIRE(policy_set_one(guests[i].id, KVMGANG_KEY_SHARES, shares[i]), ==, 0);
+	}
+	sleep_ms(SETTLE_MS);
+	expect_fair(guests, shares, 3);
+	end(&service);
+}
+
+static void test_shares(void)
+{
+	share_out(guest_spin, (const int[]){ 100, 200, 400 });
+}
+
+static void test_shares_of_gangs(void)
+{
+	share_out(guest_barrier, (const int[]){ 100, 200, 400 });
+}
+
+/* Shares are a VM's, not a vCPU's: on one pCPU, where each can use what it may have. */
+static void test_shares_by_vm(void)
+{
+	static const int equal[] = { 100, 100, 100 };
+	struct service service = begin(2);
+	struct guest guests[3];
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		guest_start(&guests[i], 1 << i, guest_spin);
+		vm_pin(guests[i].vm, nth_cpu(1));
+	}
+	sleep_ms(SETTLE_MS);
+	expect_fair(guests, equal, 3);
+	end(&service);
+}
+
+/* Two VMs as wide as the host, whose vCPUs meet at barriers: apart, they would hardly get on. */
+static void test_windows(void)
+{
+	struct service service = begin_on_one_node();
+	uint64_t alone, together;
+	struct guest guests[2];
+	int i;
+
+	guest_start(&guests[0], nr_cpus(), guest_barrier);
+	sleep_ms(SETTLE_MS);
+	alone = vm_count(guests[0].vm);
+	sleep_ms(SETTLE_MS);
+	alone = vm_count(guests[0].vm) - alone;
+
+	guest_start(&guests[1], nr_cpus(), guest_barrier);
+	sleep_ms(SETTLE_MS);
+	together = vm_count(guests[0].vm) + vm_count(guests[1].vm);
+	guests_watch(guests, 2, SETTLE_MS);
+	together = vm_count(guests[0].vm) + vm_count(guests[1].vm) - together;
+	tap_note("%lu barriers alone, %lu of two together", alone, together);
+	EXPECT(10 * together, >=, 8 * alone);
+	for (i = 0; i < 2; i++)
+		EXPECT(guests[i].during.state_ns[KVMGANG_READY], >, 0);
+	end(&service);
+}
+
+/* On a host where everybody has a pCPU nobody is held, and each sibling has one of its own. */
+static void test_idle_host(void)
+{
+	struct service service = begin(4);
+	struct kvmgang_vcpu_row a, b;
+	struct guest guest;
+
+	pin_thread(0, nth_cpu(0));
+	guest_start(&guest, 2, guest_spin);
+	sleep_ms(SETTLE_MS);
+	guests_watch(&guest, 1, SETTLE_MS);
+	a = row_read(guest.id, 0);
+	b = row_read(guest.id, 1);
+	EXPECT(a.cpu, !=, b.cpu);
+	EXPECT(guest.during.state_ns[KVMGANG_COSTOP], ==, 0);
+	EXPECT(100 * guest.during.state_ns[KVMGANG_RUN], >=, 98 * state_sum(&guest.during));
+	end(&service);
+}
+
+/*
+ * A VM of two vCPUs, one of which has a pCPU to itself while the other shares one with a VM. Its
+ * lead is bounded by costop_us, and more so the less that is.
+ */
+static uint64_t lead_with(struct guest *guest, int costop_us, int costart_us)
+{
+	struct kvmgang_vcpu_row before[2], after[2];
+	uint64_t run[2];
+	int i;
+
+	REQUIRE(policy_set_skew(guest->id, costop_us, costart_us), ==, 0);
+	sleep_ms(SETTLE_MS);
+	for (i = 0; i < 2; i++)
+		before[i] = row_read(guest->id, i);
+	sleep_ms(SETTLE_MS);
+	for (i = 0; i < 2; i++) {
+		after[i] = row_read(guest->id, i);
+		run[i] = row_since(&after[i], &before[i]).state_ns[KVMGANG_RUN];
+	}
+	guest->during = row_since(&after[0], &before[0]);
+	tap_note("costop_us %d: %lu ns and %lu ns run, %llu ns held", costop_us, run[0], run[1],
+		 guest->during.state_ns[KVMGANG_COSTOP]);
+	return run[0] > run[1] ? run[0] - run[1] : 0;
+}
+
+static void test_costop(void)
+{
+	struct service service = begin(3);
+	struct guest guest = { .nr_vcpus = 2 }, rivals[2];
+	int i;
+
+	pin_thread(0, nth_cpu(0));
+	guest.vm = vm_new(2);
+	vcpu_pin(&guest.vm->vcpus[0], nth_cpu(1));
+	vcpu_pin(&guest.vm->vcpus[1], nth_cpu(2));
+	vm_start(guest.vm, guest_spin, 0);
+	guest.id = vm_id_wait(guest.vm);
+	/* On its pCPU it has two rivals, the other vCPU one: alone, that would get half as much more. */
+	for (i = 0; i < 2; i++) {
+		guest_start(&rivals[i], 2 - i, guest_spin);
+		vm_pin(rivals[i].vm, nth_cpu(2));
+	}
+	vcpu_pin(&rivals[0].vm->vcpus[0], nth_cpu(1));
+	EXPECT(lead_with(&guest, 3000, 2000), <=, 20 * NSEC_PER_MSEC);
+	EXPECT(guest.during.state_ns[KVMGANG_COSTOP], >, 0);
+	end(&service);
+}
+
+/* Two VMs for each node; every one fits. */
+static void test_homes(void)
+{
+	struct service service = begin(4);
+	struct guest guests[4];
+	int homes[2] = {}, i;
+	struct snap snap = {};
+
+	if (node_of(nth_cpu(0)) == node_of(nth_cpu(nr_cpus() - 1)))
+		tap_skip("needs 2 NUMA nodes");
+	for (i = 0; i < 4; i++)
+		guest_start(&guests[i], nr_cpus() / 2, guest_spin);
+	/* A home is chosen again every two seconds. */
+	sleep_ms(4500);
+	REQUIRE(snap_read(&snap, ALL_VMS), ==, true);
+	for (i = 0; i < 4; i++) {
+		__u64 home = snap_vm(&snap, guests[i].id)->home_nodes;
+
+		REQUIRE(home == 1 || home == 2, ==, true);
+		homes[home - 1]++;
+	}
+	snap_free(&snap);
+	EXPECT(homes[0], ==, 2);
+	guests_watch(guests, 4, 1000);
+	for (i = 0; i < 4; i++) {
+		tap_note("VM %u: %llu ns of %llu ns run were off its home", guests[i].id,
+			 guests[i].during.run_remote_ns, guests[i].during.state_ns[KVMGANG_RUN]);
+		EXPECT(100 * guests[i].during.run_remote_ns, <=,
+		       guests[i].during.state_ns[KVMGANG_RUN]);
+	}
+	end(&service);
+}
+
+/* Where the user wants it, a VM lives, at once and with all its vCPUs. */
+static void test_wanted_home(void)
+{
+	struct service service = begin(4);
+	int node = node_of(nth_cpu(nr_cpus() - 1));
+	struct guest guest;
+
+	if (node == node_of(nth_cpu(0)))
+		tap_skip("needs 2 NUMA nodes");
+	pin_thread(0, nth_cpu(0));
+	guest_start(&guest, 2, guest_spin);
+	REQUIRE(policy_set_one(guest.id, KVMGANG_KEY_HOME_NODES, 1ULL << node), ==, 0);
+	sleep_ms(SETTLE_MS);
+	guests_watch(&guest, 1, SETTLE_MS);
+	EXPECT(guest.during.run_remote_ns, ==, 0);
+	EXPECT(row_read(guest.id, 0).node, ==, node);
+	EXPECT(row_read(guest.id, 1).node, ==, node);
+	end(&service);
+}
+
+/* Spinners for a lock that is held by one who waits: the scheduler lets him run. */
+static void test_yields(void)
+{
+	struct service service = begin(3);
+	struct guest guest = { .vm = vm_new(4) }, rival;
+	int i;
+
+	pin_thread(0, nth_cpu(0));
+	for (i = 0; i < 4; i++)
+		vcpu_pin(&guest.vm->vcpus[i], nth_cpu(1 + i % 2));
+	vm_start(guest.vm, guest_lock, 20000);
+	guest.id = vm_id_wait(guest.vm);
+	guest_start(&rival, 1, guest_spin);
+	guests_watch(&guest, 1, 2 * SETTLE_MS);
+	tap_note("%llu directed yields, %llu honoured", guest.during.yields_asked,
+		 guest.during.yields_honoured);
+	EXPECT(guest.during.yields_asked, >, 0);
+	EXPECT(guest.during.yields_honoured, >, 0);
+	/* Each vCPU may have been in one when we looked first. */
+	EXPECT(guest.during.yields_honoured, <=, guest.during.yields_asked + 4);
+	end(&service);
+}
+
+TAP_MAIN(
+	{ "shares weigh what VMs get", test_shares },
+	{ "shares weigh what gangs get", test_shares_of_gangs },
+	{ "equal VMs get the same, whatever their number of vCPUs", test_shares_by_vm },
+	{ "vCPUs that wait for each other run together", test_windows },
+	{ "on an idle host nobody is held", test_idle_host },
+	{ "a leading vCPU is held", test_costop },
+	{ "VMs are split between nodes, and stay at home", test_homes },
+	{ "a VM goes where the user wants it", test_wanted_home },
+	{ "directed yields are honoured", test_yields },
+)
