@@ -45,10 +45,9 @@ static void policy_refresh(const struct vm *vm, u32 vm_id)
 		policy_read(vm_id);
 }
 
+/* One of a single vCPU does like any other: as a solo task it would share in what all those get. */
 static bool vm_gangs(const struct vm *vm)
 {
-	if (vm->threads < 2)
-		return false;
 	return vm->gang == GANG_AUTO ? !vm->sleepy : vm->gang != GANG_OFF;
 }
 

@@ -93,7 +93,8 @@ struct node_state {
 	u64 clock;		/* virtual */
 	u64 waiting;		/* tasks on the node's queues */
 	u64 solo_vtime;		/* of the solo task that was served last */
-	u32 solo_elected;	/* in the election that is going on, as are these two: */
+	u32 solo_elected;	/* in the election that is going on, as are these three: */
+	u32 clocked;		/* the clock follows the most entitled of those that wait */
 	u32 elected, members;	/* VMs so far, and their slots */
 	u32 width;		/* mean number of runnable members of the ganged VMs */
 	struct entity solo;

@@ -252,8 +252,10 @@ static void sample_burst(struct vm *vm, struct thread *t)
 		vm->sleepy = 0;
 }
 
-static void charge_vcpu(struct vm *vm, struct thread *t, u64 ns)
+static void charge_vcpu(const struct node_state *n, struct vm *vm, struct thread *t, u64 ns)
 {
+	u64 lead = fair_charge(LEAD_WINDOWS * WINDOW_NS * (vm->threads ?: 1), vm->shares);
+
 	t->vtime += ns;
 	if (vm->front < t->vtime)
 		vm->front = t->vtime;
@@ -261,6 +263,8 @@ static void charge_vcpu(struct vm *vm, struct thread *t, u64 ns)
 	if (t->burst >= WINDOW_NS)
 		sample_burst(vm, t);
 	__sync_fetch_and_add(&vm->vtime, fair_charge(ns, vm->shares));
+	if (vm->vtime > n->clock + lead)
+		vm->vtime = n->clock + lead;
 }
 
 /*
@@ -279,7 +283,7 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 	if (vm && now >= vm->home_looked_at + HOME_PERIOD_NS)
 		home_review(p, t->vm_id, now);
 	if (vm)
-		charge_vcpu(vm, t, ns);
+		charge_vcpu(n, vm, t, ns);
 	else
 		t->vtime += fair_charge(ns * (n->width ?: 1), p->scx.weight);
 	if (!n->contended)

@@ -28,6 +28,12 @@
  */
 #define LAG_NS		WINDOW_NS
 
+/*
+ * Whoever had what nobody else could use is at most so many windows of all his vCPUs ahead of the
+ * clock: nobody pays for long for what was free.
+ */
+#define LEAD_WINDOWS	4
+
 /* VMs that do not fit and are passed over, before the rest of the pCPUs goes to backfill. */
 #define MAX_MISFITS	8
 
@@ -35,6 +41,15 @@ static void clock_advance(struct node_state *n, u64 vtime)
 {
 	if (n->clock < vtime)
 		n->clock = vtime;
+}
+
+/* Who has all that he can use holds nobody's clock back, however far behind he is. */
+static void clock_follow(struct node_state *n, const struct entity *e, u64 vtime)
+{
+	if (n->clocked || !e->waiting)
+		return;
+	n->clocked = 1;
+	clock_advance(n, vtime);
 }
 
 /*
@@ -92,13 +107,11 @@ __noinline int elect_one(u32 node, u32 left, int first)
 	e = &vm->on[node];
 	if (!n->solo_elected && n->solo.runnable && n->solo_vtime <= vm->vtime) {
 		n->solo_elected = 1;
-		if (first)
-			clock_advance(n, n->solo_vtime);
+		clock_follow(n, &n->solo, n->solo_vtime);
 		slots = gangs_add(gangs, SOLO, &n->solo, left, false);
 		left -= slots;
-	} else if (first) {
-		clock_advance(n, vm->vtime);
 	}
+	clock_follow(n, e, vm->vtime);
 	whole = !first && (is_strict(vm) || !e->passed_over);
 	members = gangs_add(gangs, vm_id, e, left, whole);
 	n->elected += members > 0;
@@ -120,6 +133,7 @@ __noinline int elect(u32 node, u64 now)
 	gangs->nr = 0;
 	left = n->nr_cpus;
 	n->solo_elected = 0;
+	n->clocked = 0;
 	n->elected = 0;
 	n->members = 0;
 	n->solo_vtime = fair_floor(solo_head(node) ?: n->solo_vtime, n->clock, LAG_NS);
@@ -135,8 +149,7 @@ __noinline int elect(u32 node, u64 now)
 		left -= slots;
 	}
 	if (!n->solo_elected && left && n->solo.runnable) {
-		if (!gangs->nr)
-			clock_advance(n, n->solo_vtime);
+		clock_follow(n, &n->solo, n->solo_vtime);
 		gangs_add(gangs, SOLO, &n->solo, left, false);
 	}
 	bpf_for(i, 0, MAX_GANGS) {

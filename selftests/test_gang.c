@@ -225,7 +225,7 @@ static uint64_t lead_with(struct guest *guest, int costop_us, int costart_us)
 static void test_costop(void)
 {
 	struct service service = begin(3);
-	struct guest guest = { .nr_vcpus = 2 }, rivals[2];
+	struct guest guest = { .nr_vcpus = 2 }, rivals[3];
 	int i;
 
 	pin_thread(0, nth_cpu(0));
@@ -234,12 +234,11 @@ static void test_costop(void)
 	vcpu_pin(&guest.vm->vcpus[1], nth_cpu(2));
 	vm_start(guest.vm, guest_spin, 0);
 	guest.id = vm_id_wait(guest.vm);
-	/* On its pCPU it has two rivals, the other vCPU one: alone, that would get half as much more. */
-	for (i = 0; i < 2; i++) {
-		guest_start(&rivals[i], 2 - i, guest_spin);
-		vm_pin(rivals[i].vm, nth_cpu(2));
+	/* One vCPU has two rivals, the other one, and would get half as much more. */
+	for (i = 0; i < 3; i++) {
+		guest_start(&rivals[i], 1, guest_spin);
+		vm_pin(rivals[i].vm, nth_cpu(i ? 2 : 1));
 	}
-	vcpu_pin(&rivals[0].vm->vcpus[0], nth_cpu(1));
 	EXPECT(lead_with(&guest, 3000, 2000), <=, 20 * NSEC_PER_MSEC);
 	EXPECT(guest.during.state_ns[KVMGANG_COSTOP], >, 0);
 	end(&service);

@@ -55,8 +55,8 @@ static void expect_only(uint32_t vm_id, uint32_t vcpu_id, enum kvmgang_state sta
 }
 
 /*
- * On one pCPU: 6.12 moves threads between run queues that have fallen asleep there but not left, and
- * then counts their sleep as run_delay, and so as steal and ready time (settle_off_cpu()).
+ * On one pCPU: 6.12 moves threads between run queues that have fallen asleep there but not left,
+ * and then counts their sleep as run_delay, and so as steal and ready time (settle_off_cpu()).
  */
 static struct vm *start_one(const char *program, uint64_t argument)
 {
