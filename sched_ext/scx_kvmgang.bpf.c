@@ -83,6 +83,7 @@ struct asking {
 	struct node_state *n;
 	struct task_struct *prev;
 	struct thread *t;	/* of @prev if that can go on, else NULL */
+	bool leads;		/* @prev is too far ahead: only if nobody else wants the pCPU */
 };
 
 /* When @t, which runs from @now on, will be too far ahead of a sibling that waits; 0: none does. */
@@ -117,6 +118,7 @@ static void pace(struct pcpu_state *pc, const struct node_state *n, const struct
 
 static void keep(struct asking *a)
 {
+	a->leads = false;
 	take_side(a->prev, a->t);
 	if (bpf_ksym_exists(scx_bpf_task_set_slice___callable))
 		scx_bpf_task_set_slice___callable(a->prev, SLICE_NS);
@@ -149,16 +151,15 @@ static bool give_way(struct asking *a)
 	return pull_tid(vm_dsq(a->t->side, a->t->node), a->cpu, next);
 }
 
-/* The vCPU here is too far ahead: a sibling that is behind takes its place. */
+/* Is the vCPU here too far ahead of a sibling? If that one may run here it does. */
 static bool costop(struct asking *a)
 {
 	struct vm *vm = a->t && a->t->side != SOLO ? vm_of(a->t->side) : NULL;
 
-	if (!vm || !vm->on[a->t->node % MAX_NODES].waiting || lead_of(a->t) <= vm->costop_ns ||
-	    !pull_member(a->t->side, a->t->node, a->cpu, true))
+	if (!vm || !vm->on[a->t->node % MAX_NODES].waiting || lead_of(a->t) <= vm->costop_ns)
 		return false;
-	hold(a->prev, a->t);
-	return true;
+	a->leads = true;
+	return pull_member(a->t->side, a->t->node, a->cpu, true);
 }
 
 /* A vCPU that runs off its home goes there when a pCPU has nothing to do; enqueue() sends it. */
@@ -199,7 +200,7 @@ static bool dispatch_claimed(struct asking *a)
 
 	if (!side)
 		return false;
-	if (a->t && a->t->side == side) {
+	if (a->t && a->t->side == side && !a->leads) {
 		keep(a);
 		return true;
 	}
@@ -213,7 +214,7 @@ static bool dispatch_claimed(struct asking *a)
 /* Takes a slot, if there is one for who runs here or waits. */
 static bool dispatch_slot(struct asking *a)
 {
-	u32 own = a->t && a->t->node == a->pc->node ? a->t->side : 0;
+	u32 own = a->t && !a->leads && a->t->node == a->pc->node ? a->t->side : 0;
 	u32 side = pull_for_slot(a->pc->node, a->cpu, own);
 
 	if (!side)
@@ -229,7 +230,7 @@ static void dispatch_backfill(struct asking *a)
 {
 	u64 unclaimed = claim_of(a->n->window, 0);
 
-	if (a->t && a->pc->claim == unclaimed) {
+	if (a->t && !a->leads && a->pc->claim == unclaimed) {
 		keep(a);
 		return;
 	}
@@ -264,6 +265,8 @@ void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 		keep(&a);
 	else if (!costop(&a) && !dispatch_claimed(&a) && !dispatch_slot(&a))
 		dispatch_backfill(&a);
+	if (a.leads && a.t)
+		hold(a.prev, a.t);
 }
 
 static void insert_here(struct task_struct *p, u64 enq_flags)

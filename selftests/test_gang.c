@@ -228,16 +228,17 @@ static void test_costop(void)
 	struct guest guest = { .nr_vcpus = 2 }, rivals[3];
 	int i;
 
-	pin_thread(0, nth_cpu(0));
+	/* Both on one node: siblings are compared with those that wait where they do. */
+	pin_thread(0, nth_cpu(nr_cpus() - 1));
 	guest.vm = vm_new(2);
-	vcpu_pin(&guest.vm->vcpus[0], nth_cpu(1));
-	vcpu_pin(&guest.vm->vcpus[1], nth_cpu(2));
+	vcpu_pin(&guest.vm->vcpus[0], nth_cpu(0));
+	vcpu_pin(&guest.vm->vcpus[1], nth_cpu(1));
 	vm_start(guest.vm, guest_spin, 0);
 	guest.id = vm_id_wait(guest.vm);
 	/* One vCPU has two rivals, the other one, and would get half as much more. */
 	for (i = 0; i < 3; i++) {
 		guest_start(&rivals[i], 1, guest_spin);
-		vm_pin(rivals[i].vm, nth_cpu(i ? 2 : 1));
+		vm_pin(rivals[i].vm, nth_cpu(i ? 1 : 0));
 	}
 	EXPECT(lead_with(&guest, 3000, 2000), <=, 20 * NSEC_PER_MSEC);
 	EXPECT(guest.during.state_ns[KVMGANG_COSTOP], >, 0);
