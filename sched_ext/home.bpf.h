@@ -72,7 +72,7 @@ __noinline u32 home_best(struct task_struct *p __arg_trusted, u32 vm_id, u32 nod
 	return node;
 }
 
-/* What @vm is ahead of its node's clock, or behind, it will be on the next one. */
+/* What @vm is ahead of its node's clock it will be on the next one, within reason. */
 static void home_move(struct vm *vm, u32 vm_id, u32 node)
 {
 	struct node_state *from = node_of(vm->home), *to = node_of(node);
@@ -80,8 +80,9 @@ static void home_move(struct vm *vm, u32 vm_id, u32 node)
 
 	if (!from || !to)
 		return;
-	ahead = vm->vtime > from->clock ? vm->vtime - from->clock : 0;
-	vm->vtime = to->clock + (ahead < LAG_NS ? ahead : LAG_NS);
+	ahead = vm->on[vm->home % MAX_NODES].vtime;
+	ahead = ahead > from->clock ? ahead - from->clock : 0;
+	vm->on[node % MAX_NODES].vtime = to->clock + (ahead < LAG_NS ? ahead : LAG_NS);
 	__sync_fetch_and_sub(&from->homed, vm->threads);
 	__sync_fetch_and_add(&to->homed, vm->threads);
 	vm->home = node;

@@ -18,6 +18,9 @@ int kvmgang_release(s32 tid) __ksym;
  */
 #define CLOSE_NS	WINDOW_NS
 
+/* VMs that are asked for a member that may run on a pCPU, before this is given up. */
+#define MAX_TRIED	4
+
 static bool may_run_on(const struct task_struct *p, s32 cpu)
 {
 	return bpf_cpumask_test_cpu(cpu, p->cpus_ptr) && !p->migration_disabled;
@@ -153,23 +156,33 @@ __noinline u32 pull_for_slot(u32 node, s32 cpu, u32 own)
 }
 
 /*
- * Somebody who waits without a slot: a solo task, or a member of the VM that is most entitled. Not
+ * Somebody who waits without a slot: a solo task, or a member of one of the most entitled VMs. Not
  * @bounded, it may be a leader, before the pCPU has nothing to do.
  */
 __noinline int backfill(u32 node, s32 cpu, bool bounded)
 {
 	struct node_state *n = node_of(node);
-	u32 vm_id;
+	u32 tried[MAX_TRIED] = {};
+	bool pulled = false;
+	int i, nr = 0;
 
 	if (!n)
 		return false;
 	if (n->solo.waiting && pull_solo(node))
 		return true;
-	vm_id = rank_next(node, WAITING);
-	if (!vm_id)
-		return pull_solo(node);
-	rank_return(node, WAITING, vm_id);
-	return pull_member(vm_id, node, cpu, bounded);
+	bpf_for(i, 0, MAX_TRIED) {
+		tried[i] = rank_next(node, WAITING);
+		if (!tried[i])
+			break;
+		nr = i + 1;
+		pulled = pull_member(tried[i], node, cpu, bounded);
+		if (pulled)
+			break;
+	}
+	bpf_for(i, 0, MAX_TRIED)
+		if (i < nr)
+			rank_return(node, WAITING, tried[i]);
+	return pulled || pull_solo(node);
 }
 
 /* Somebody who waits on another node, as nobody does on @node. */

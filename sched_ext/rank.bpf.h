@@ -33,7 +33,7 @@ __noinline int rank_return(u32 node, u32 kind, u32 vm_id)
 	struct vm *vm = vm_of(vm_id);
 
 	if (r && vm)
-		rank_push(r, vm_id, vm->vtime);
+		rank_push(r, vm_id, vm->on[node % MAX_NODES].vtime);
 	return 0;
 }
 
@@ -51,7 +51,7 @@ __noinline int rank_add(u32 node, u32 kind, u32 vm_id)
 	if (!r || !vm || node >= MAX_NODES)
 		return 0;
 	if (!__sync_val_compare_and_swap(mark_of(&vm->on[node], kind), 0, 1))
-		rank_push(r, vm_id, vm->vtime);
+		rank_push(r, vm_id, vm->on[node].vtime);
 	return 0;
 }
 
@@ -77,12 +77,12 @@ __noinline int rank_take(u32 node, u32 kind, u32 *vm_id __arg_nonnull)
 	vm = top.id ? vm_of(top.id) : NULL;
 	if (!vm)
 		return !top.id;
-	if (vm->vtime > top.key) {
-		rank_push(r, top.id, vm->vtime);
+	e = &vm->on[node];
+	if (e->vtime > top.key) {
+		rank_push(r, top.id, e->vtime);
 		return false;
 	}
 	*vm_id = top.id;
-	e = &vm->on[node];
 	if (counted(e, kind))
 		return true;
 	/* Whoever counts looks for the mark after that; here it is the other way round. */

@@ -230,6 +230,8 @@ static void dispatch_backfill(struct asking *a)
 {
 	u64 unclaimed = claim_of(a->n->window, 0);
 
+	if (a->t && is_called_home(a))
+		return;
 	if (a->t && !a->leads && a->pc->claim == unclaimed) {
 		keep(a);
 		return;

@@ -46,6 +46,7 @@ struct thread {
 
 /* Whoever takes part in windows: a ganged VM, or the solo tasks, on a node. */
 struct entity {
+	u64 vtime;		/* virtual; unused for solo tasks, which have their own */
 	u32 runnable;		/* tasks that run or want to */
 	u32 waiting;		/* of these, on a queue */
 	u32 in_runnable;	/* the VM is in the rank of the runnable ... */
@@ -56,7 +57,6 @@ struct entity {
 enum { NO_QUEUE, QUEUE_WANTED, HAS_QUEUE };
 
 struct vm {
-	u64 vtime;		/* virtual time of all its vCPUs together */
 	u64 front;		/* progress of the vCPU that has come farthest */
 	u64 burst;		/* ns, mean length of its vCPUs' runs; see sample_burst() */
 	u32 sleepy;		/* they mostly sleep */

@@ -3,8 +3,8 @@
  * Threads: whose vCPU is this, does its VM gang, what is counted for it, and what does it owe.
  *
  * A thread is recognised as a vCPU's when it is looked at after its first guest entry. To gang, a
- * VM needs a queue of its own, and to create one needs a context that may sleep; until there is one
- * its vCPUs are solo tasks, as all host tasks are.
+ * VM needs a queue of its own on the node, and to create one needs a context that may sleep; until
+ * there is one its vCPUs are solo tasks there, as all host tasks are.
  */
 #ifndef KVMGANG_THREAD_BPF_H
 #define KVMGANG_THREAD_BPF_H
@@ -168,7 +168,7 @@ static struct vm *vm_get(u32 vm_id, u32 node)
 	vm->home = home_first(vm->known_home, node);
 	n = node_of(vm->home);
 	if (n)
-		vm->vtime = n->clock;
+		vm->on[vm->home % MAX_NODES].vtime = n->clock;
 	return vm;
 }
 
@@ -178,7 +178,7 @@ __noinline int thread_joins(struct thread *t __arg_nonnull, u32 vm_id)
 	struct vm *vm = vm_get(vm_id, t->node);
 	struct node_state *n = vm ? node_of(vm->home) : NULL;
 
-	if (!n || !has_queue(vm, vm_id, vm->home))
+	if (!n)
 		return 0;
 	t->vm_id = vm_id;
 	t->vtime = vm->front;
@@ -201,15 +201,12 @@ static void recognise(struct task_struct *p, struct thread *t)
 }
 
 /* Where @p, a vCPU of @vm, is to wait. */
-static u32 node_for(struct task_struct *p, const struct thread *t, struct vm *vm)
+static u32 node_for(struct task_struct *p, const struct vm *vm)
 {
 	struct node_state *home = node_of(vm->home);
 	struct pcpu_state *pc = pcpu_of(scx_bpf_task_cpu(p));
-	u32 node = vm->home;
 
-	if (pc && home && !may_run_at(p, home))
-		node = pc->node;
-	return has_queue(vm, t->vm_id, node) ? node : t->node;
+	return pc && home && !may_run_at(p, home) ? pc->node : vm->home;
 }
 
 /*
@@ -226,9 +223,9 @@ static void take_side(struct task_struct *p, struct thread *t)
 	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
 	if (vm) {
 		policy_refresh(vm, t->vm_id);
-		if (vm_gangs(vm))
+		node = node_for(p, vm);
+		if (vm_gangs(vm) && has_queue(vm, t->vm_id, node))
 			side = t->vm_id;
-		node = node_for(p, t, vm);
 	}
 	if (side == t->side && node == t->node)
 		return;
@@ -252,8 +249,9 @@ static void sample_burst(struct vm *vm, struct thread *t)
 		vm->sleepy = 0;
 }
 
-static void charge_vcpu(const struct node_state *n, struct vm *vm, struct thread *t, u64 ns)
+static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u64 ns)
 {
+	struct entity *e = &vm->on[t->node % MAX_NODES];
 	u64 lead = fair_charge(LEAD_WINDOWS * WINDOW_NS * (vm->threads ?: 1), vm->shares);
 
 	t->vtime += ns;
@@ -262,9 +260,18 @@ static void charge_vcpu(const struct node_state *n, struct vm *vm, struct thread
 	t->burst += ns;
 	if (t->burst >= WINDOW_NS)
 		sample_burst(vm, t);
-	__sync_fetch_and_add(&vm->vtime, fair_charge(ns, vm->shares));
-	if (vm->vtime > n->clock + lead)
-		vm->vtime = n->clock + lead;
+	__sync_fetch_and_add(&e->vtime, fair_charge(ns, vm->shares));
+	if (!n->contended)
+		clock_advance(n, e->vtime);
+	else if (e->vtime > n->clock + lead)
+		e->vtime = n->clock + lead;
+}
+
+static void charge_host(struct node_state *n, struct thread *t, u64 vns)
+{
+	t->vtime += vns;
+	if (!n->contended)
+		clock_advance(n, t->vtime);
 }
 
 /*
@@ -285,16 +292,14 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 	if (vm)
 		charge_vcpu(n, vm, t, ns);
 	else
-		t->vtime += fair_charge(ns * (n->width ?: 1), p->scx.weight);
-	if (!n->contended)
-		clock_advance(n, vm ? vm->vtime : t->vtime);
+		charge_host(n, t, fair_charge(ns * (n->width ?: 1), p->scx.weight));
 }
 
 /* Where @t stands in virtual time, brought near to the clock if it was away. */
 static u64 standing(struct thread *t, const struct node_state *n)
 {
 	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
-	u64 *vtime = vm ? &vm->vtime : &t->vtime;
+	u64 *vtime = vm ? &vm->on[t->node % MAX_NODES].vtime : &t->vtime;
 
 	*vtime = fair_floor(*vtime, n->clock, LAG_NS);
 	return *vtime;

@@ -103,15 +103,15 @@ __noinline int elect_one(u32 node, u32 left, int first)
 	vm = vm_of(vm_id);
 	if (!vm)
 		return -1;
-	vm->vtime = fair_floor(vm->vtime, n->clock, LAG_NS);
 	e = &vm->on[node];
-	if (!n->solo_elected && n->solo.runnable && n->solo_vtime <= vm->vtime) {
+	e->vtime = fair_floor(e->vtime, n->clock, LAG_NS);
+	if (!n->solo_elected && n->solo.runnable && n->solo_vtime <= e->vtime) {
 		n->solo_elected = 1;
 		clock_follow(n, &n->solo, n->solo_vtime);
 		slots = gangs_add(gangs, SOLO, &n->solo, left, false);
 		left -= slots;
 	}
-	clock_follow(n, e, vm->vtime);
+	clock_follow(n, e, e->vtime);
 	whole = !first && (is_strict(vm) || !e->passed_over);
 	members = gangs_add(gangs, vm_id, e, left, whole);
 	n->elected += members > 0;
