@@ -24,7 +24,7 @@ help:
 	@echo 'make selftests  the programs of selftests/, to be run in the lab or on a KVM host'
 	@echo 'make check      all tests, in the lab, on each supported kernel; T=GROUP for one group'
 	@echo 'make demo       boots the lab host and shows the tool at work'
-	@echo 'make bench      the measurements that docs/ quotes, in the lab'
+	@echo 'make bench      what the module costs and what the scheduler brings, in the lab'
 	@echo 'make install    module, tool, manual pages and systemd unit of this host; DESTDIR, PREFIX'
 	@echo 'make clean      removes build/ (the lab stays in the cache)'
 
