@@ -23,8 +23,8 @@ help:
 	@echo 'make tool       the tool only'
 	@echo 'make selftests  the programs of selftests/, to be run in the lab or on a KVM host'
 	@echo 'make check      all tests, in the lab, on each supported kernel; T=GROUP for one group'
-	@echo 'make demo       boots the lab host and shows the tool at work'
-	@echo 'make bench      the measurements that docs/ quotes, in the lab'
+	@echo 'make demo       boots the lab host and shows the tool and the scheduler at work'
+	@echo 'make bench      what the module costs and what the scheduler brings, in the lab'
 	@echo 'make install    module, tool, manual pages and systemd unit of this host; DESTDIR, PREFIX'
 	@echo 'make clean      removes build/ (the lab stays in the cache)'
 
@@ -132,10 +132,10 @@ $(benches): $(BUILD)/bench/%: bench/%.c $(test_library)
 	@mkdir -p $(@D)
 	$(CC) $(all_cflags) $(LDFLAGS) -pthread -o $@ $^
 
-# Static, as it also runs where there is no libc.
-build/qemu-check: lab/qemu-check.c
+# Static, as they run where there is no libc.
+build/qemu-check build/demo-guest: build/%: lab/%.c
 	@mkdir -p $(@D)
-	$(CC) $(all_cflags) -static -o $@ $<
+	$(CC) $(all_cflags) -static -pthread -o $@ $<
 
 -include $(wildcard $(BUILD)/userspace/*.d $(BUILD)/selftests/*.d $(BUILD)/sched_ext/*.d)
 
@@ -146,7 +146,8 @@ check:
 demo:
 	lab/lab setup 7.2
 	lab/lab build
-	lab/lab run --nodes 2 --cores 4 -- lab/demo.sh
+	lab/lab build build/demo-guest
+	lab/lab run --nodes 1 --cores 4 -- lab/demo.sh
 
 bench:
 	lab/lab setup 7.2

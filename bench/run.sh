@@ -11,3 +11,5 @@ echo '== What the module adds to a switch, one pCPU'
 lab/lab run --nodes 1 --cores 1 -- build/bench/switch_cost "$ns_per_instruction"
 echo '== The same with SMT, where the core is shared'
 lab/lab run --nodes 1 --cores 1 --threads 2 -- build/bench/switch_cost "$ns_per_instruction"
+echo '== What gangs are worth to VMs that coordinate, four pCPUs'
+lab/lab run --nodes 1 --cores 4 -- bench/gang.sh

@@ -1,60 +1,85 @@
 #!/bin/bash
-# make demo, inside the lab host: three Linux guests want twice the pCPUs that there are; kvmgang
-# says which of them waited, for how long, and because of whom.
+# make demo, inside the lab host: three Linux guests want over twice the pCPUs there are. kvmgang
+# says which of them waited, for how long, and because of whom; then it schedules them, and what
+# they get done stands beside what they did under EEVDF.
 #
-# The guests are real: QEMU with KVM, a Debian kernel, busybox at work inside. It measures nothing to
-# be proud of: that is bench/, and the scheduler's business.
+# The guests are real: QEMU with KVM, a Debian kernel that knows that it is a guest, and
+# demo-guest.c at work inside. They are booted once, and work on whatever happens around them.
 set -euo pipefail
+# shellcheck source=lab/attach.sh
+. lab/attach.sh
 
 kernel=$(uname -r)
 series=$(cut -d. -f1,2 <<<"$kernel")
 work=$(mktemp -d)
-seconds=3
+seconds=2
+
+guests=(solver batch web)
+declare -A vcpus=([solver]=4 [batch]=4 [web]=1)
 
 make_initramfs() {
-	mkdir -p "$work/initramfs/bin"
-	cp /bin/busybox "$work/initramfs/bin/"
-	ln -s busybox "$work/initramfs/bin/sh"
-	cp lab/demo-guest "$work/initramfs/init"
+	mkdir "$work/initramfs"
+	cp build/demo-guest "$work/initramfs/init"
 	(cd "$work/initramfs" && find . | cpio --quiet -o -H newc) >"$work/initramfs.cpio"
 }
 
-# start NAME VCPUS LOAD
 start() {
 	/opt/qemu/bin/qemu-system-x86_64 -name "guest=$1" -M microvm -accel kvm -cpu host \
-		-smp "$2" -m 160 -nodefaults -no-user-config -display none -no-reboot \
+		-smp "${vcpus[$1]}" -m 160 -nodefaults -no-user-config -display none -no-reboot \
 		-kernel "/opt/kernel/$series/vmlinux" -initrd "$work/initramfs.cpio" \
-		-append "console=ttyS0 quiet panic=-1 mitigations=off load=$3" \
+		-append "console=ttyS0 quiet panic=-1 mitigations=off -- $1" \
 		-serial "file:$work/$1.log" -daemonize -pidfile "$work/$1.pid" 2>"$work/$1.err" ||
 		{ cat "$work/$1.err" >&2; exit 1; }
 }
 
-rounds() {
-	grep -ac '^round' "$work/$1.log" || true
-}
-
+# Prints the guest's latest complete report: pieces of work done, and when, by its own clock.
 progress() {
-	echo "$(rounds web), $(rounds db), $(rounds batch)"
+	sed -n 's/^done \([0-9]*\) at \([0-9]*\) ns\r$/\1 \2/p' "$work/$1.log" | tail -n 1
 }
 
 wait_for_work() {
 	local name tries
 
-	for name in web db batch; do
-		for ((tries = 0; $(rounds "$name") == 0; tries++)); do
-			[ "$tries" -lt 600 ] || { echo "$name did not boot:"; cat "$work/$name.log"; exit 1; }
+	for name in "${guests[@]}"; do
+		for ((tries = 0; tries < 600; tries++)); do
+			[ -z "$(progress "$name")" ] || break
 			sleep 1
 		done
+		[ "$tries" -lt 600 ] || { echo "$name did not boot:"; cat "$work/$name.log"; exit 1; }
 		echo "  $name works"
 	done
 }
 
-stop() {
-	local pid
+# A kernel goes on booting behind its first process. The load of web is known: it mostly sleeps.
+wait_for_quiet() {
+	local tries
 
-	for pid in "$work"/*.pid; do
-		kill "$(cat "$pid")"
+	for ((tries = 0; tries < 60; tries++)); do
+		build/kvmgang list -i 1 --json |
+			jq -e '.vms[] | select(.name == "web").interval.halted_pct > 60' >/dev/null &&
+			return
 	done
+	echo "the kernel of web does not come to rest"
+	exit 1
+}
+
+# measure NAME: leaves in NAME.json what list --json says, and at which rate each VM worked.
+measure() {
+	local name done_before done_after ns_before ns_after rates=''
+	local -A before=()
+
+	for name in "${guests[@]}"; do
+		before[$name]=$(progress "$name")
+	done
+	build/kvmgang list -i "$seconds" --json >"$work/list.json"
+	for name in "${guests[@]}"; do
+		read -r done_before ns_before <<<"${before[$name]}"
+		read -r done_after ns_after <<<"$(progress "$name")"
+		rates+=",\"$name\":$(((done_after - done_before) * 1000000000 /
+			(ns_after - ns_before)))"
+	done
+	jq --argjson rates "{${rates#,}}" '.vms[] |= . + { rate: $rates[.name] }' \
+		"$work/list.json" >"$work/$1.json"
 }
 
 # What list --json says, as a person would say it.
@@ -66,12 +91,12 @@ in_words() {
 		.vms | sort_by(-.interval.ready_pct)[] | .interval as $i |
 		($i | .displaced_vm_ns + .displaced_sibling_ns + .displaced_host_ns +
 			.displaced_kthread_ns + .displaced_nobody_ns) as $by |
-		"\(.name): its \(.nr_vcpus) vCPUs waited \($i.ready_ns | s) s in all, " +
+		"\(.name): its vCPUs (\(.nr_vcpus)) waited \($i.ready_ns | s) s in all, " +
 		"\($i.ready_pct | pct) % of their time: " +
 		"\($i.displaced_vm_ns | share($by)) % of it other VMs had the pCPU, " +
 		"\($i.displaced_sibling_ns | share($by)) % its own vCPUs, " +
 		"\($i.displaced_host_ns + $i.displaced_kthread_ns | share($by)) % the host."
-	' "$work/list.json"
+	' "$work/eevdf.json"
 	jq -r '
 		.name as $name | [.vcpus[].top_displacers[]] | group_by(.vm_id) |
 		map({ name: .[0].name, ns: (map(.ns) | add) }) | sort_by(-.ns) |
@@ -80,24 +105,73 @@ in_words() {
 	' "$work/show.json"
 }
 
-echo "== kvmgang on $kernel, $(nproc) pCPUs on $(numactl -H | awk '/^available/ { print $2 }') nodes"
+# One line per guest: its rate under EEVDF, under kvmgang and under EEVDF again, and how it waited.
+side_by_side() {
+	local format='%-7s %5s  %9s %6s %7s  %9s %6s %7s  %9s\n'
+
+	# shellcheck disable=SC2059
+	printf "$format" '' '' EEVDF '' '' kvmgang '' '' EEVDF
+	# shellcheck disable=SC2059
+	printf "$format" GUEST VCPUS DONE/S READY% COSTOP% DONE/S READY% COSTOP% DONE/S
+	jq -rn '
+		def pct: . * 10 | round / 10;
+		[inputs.vms | map({ key: .name, value: . }) | from_entries] as $runs |
+		$ARGS.positional[] as $name | [$runs[][$name]] as [$eevdf, $kvmgang, $again] |
+		[$name, $eevdf.nr_vcpus,
+			(($eevdf, $kvmgang) | .rate, (.interval.ready_pct, .interval.costop_pct | pct)),
+			$again.rate] | @tsv
+	' "$work"/{eevdf,kvmgang,again}.json --args "${guests[@]}" |
+		while read -ra figures; do
+			# shellcheck disable=SC2059
+			printf "$format" "${figures[@]}"
+		done
+	echo
+	jq -rn '
+		[inputs.vms | map({ key: .name, value: .rate }) | from_entries] as
+			[$eevdf, $kvmgang, $again] |
+		"Under kvmgang, against the mean of before and after, " + ([$ARGS.positional[] |
+			"\(.) did \(200 * $kvmgang[.] / ($eevdf[.] + $again[.]) | round) %"] |
+			join(", ")) + ".\n" +
+		"The threads of solver wait for each other: it gets on only while all its vCPUs run."
+	' "$work"/{eevdf,kvmgang,again}.json --args "${guests[@]}"
+}
+
+stop() {
+	local pid
+
+	for pid in "$work"/*.pid; do
+		kill "$(cat "$pid")"
+	done
+}
+
+echo "== kvmgang on $kernel, $(nproc) pCPUs"
 insmod "build/$kernel/kvmgang.ko"
 make_initramfs
-echo "== Booting three Linux guests with 16 vCPUs in all (two minutes of emulation)"
-start web 4 web
-start db 4 db
-start batch 8 batch
+echo "== Booting three Linux guests with 9 vCPUs in all (a minute or two of emulation)"
+for name in "${guests[@]}"; do
+	start "$name"
+done
 wait_for_work
-before=$(progress)
+wait_for_quiet
 
-echo "== kvmgang top"
+echo "== kvmgang top, under Linux' own scheduler, EEVDF"
 build/kvmgang top -n 2 -i 1
 
 echo "== In words, over the next $seconds s"
-build/kvmgang list -i "$seconds" --json >"$work/list.json"
-build/kvmgang show web -i 0.1 --json >"$work/show.json"
+measure eevdf
+build/kvmgang show solver -i 0.1 --json >"$work/show.json"
 in_words
-echo "Rounds of work done by web, db and batch: $before before, $(progress) after."
+
+echo "== kvmgang run, while the guests work (a minute or two: the kernel verifies it)"
+attach
+sleep 1
+measure kvmgang
+detach
+sleep 1
+measure again
+
+echo "== What they got done: $seconds s under EEVDF, under kvmgang, and under EEVDF again"
+side_by_side
 
 stop
 rmmod kvmgang
