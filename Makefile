@@ -30,7 +30,7 @@ help:
 
 # kbuild writes beside the sources (that MO= names another place is new in 6.13), so each build has a
 # tree of links to them.
-link_sources = mkdir -p $(1) && cp -rsf $(addprefix $(CURDIR)/,Kbuild kmod uapi version.h) $(1)/
+link_sources = mkdir -p $(1) && cp -rsf $(addprefix $(CURDIR)/,Kbuild kmod sched_ext uapi version.h) $(1)/
 
 module: pahole
 	@$(call link_sources,$(BUILD)/$(KVER))

@@ -42,8 +42,7 @@ static inline __u64 fair_window_end(__u64 now, __u64 length)
 
 /*
  * The mean of lengths, weighted by the lengths themselves: @sample is added, and what lies more
- * than
- * @reach back counts for little.
+ * than @reach back counts for little.
  */
 static inline __u64 fair_mean(__u64 mean, __u64 sample, __u64 reach)
 {

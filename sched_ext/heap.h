@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * A binary heap of VMs, the least key first. Keys are virtual times as they were when the VM was
- * put in; as virtual time only grows, a key is never too large, and a VM that comes out too early
- * is put back with its present one.
+ * put in, and as virtual time all but only grows, a key is hardly ever too large; a VM that comes
+ * out too early is put back with its present one.
  *
  * Pure, and fit for the BPF verifier: each loop ends after HEAP_DEPTH steps and each index is
  * masked. The caller serialises.

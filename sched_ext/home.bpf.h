@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Homes: each VM has a node where its vCPUs wait and, while there is room, run. The first is the
- * module's word for it, which is where first touch puts the VM's memory, unless that is full; the user may say which nodes are allowed. Every two seconds it is asked
- * whether another node would be better (home.h); on one that is not full a VM stays for good.
+ * module's word for it, which is where first touch puts the VM's memory, unless that is full; the
+ * user may say which nodes are allowed. Every two seconds it is asked whether another node would be
+ * better (home.h); on one that is not full a VM stays for good.
  *
- * The home only says where vCPUs belong. A pCPU with nothing to do takes vCPUs from other nodes; they
- * go back when there is an idle pCPU at home. A vCPU that may not run on the home's pCPUs waits where
- * it may.
+ * The home only says where vCPUs belong. A pCPU with nothing to do takes vCPUs from other nodes;
+ * they go back when there is an idle pCPU at home. A vCPU that may not run on the home's pCPUs
+ * waits where it may.
  *
  * Loads are counted, not locked: two VMs that look for a home at the same time may choose the same
  * one, and find out two seconds later.

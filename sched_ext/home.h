@@ -4,9 +4,9 @@
  * pCPUs: what runs is no measure, since whoever waits does not run, and where it would run is what
  * is asked.
  *
- * A move must lower the load that the VM lives under, its own vCPUs counted in both places. Each
- * move then lowers the sum of the squares of all loads, so moves come to an end, and nobody moves
- * back and forth.
+ * A move must lower the load that the VM lives under, its own vCPUs counted in both places. The
+ * more crowded of the two nodes is then less crowded than it was, so all loads in descending order
+ * only ever become less: moves come to an end, and nobody moves back and forth.
  *
  * Pure: no map, no helper, no lock.
  */
@@ -20,8 +20,8 @@ static inline int home_less(__u32 load, __u32 cpus, __u32 other, __u32 other_cpu
 }
 
 /*
- * Is a VM of @vcpus better off on a node of @cpus that has @load without it than where it is, on one
- * of @here_cpus that has @here_load with it?
+ * Is a VM of @vcpus better off on a node of @cpus that has @load without it than where it is, on
+ * one of @here_cpus that has @here_load with it?
  */
 static inline int home_better(__u32 vcpus, __u32 load, __u32 cpus, __u32 here_load,
 			      __u32 here_cpus)

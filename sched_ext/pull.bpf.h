@@ -127,10 +127,10 @@ static bool side_waits(u32 side, const struct node_state *n, u32 node)
 }
 
 /*
- * Fills a slot of the window that nobody has taken, those of the most entitled first. Who runs here,
- * of @own, comes before others of its side, but not before others: on a pCPU that several are bound
- * to it would stay for as long as its VM has any slot. Returns whose it is, 0: there is none; if
- * that is @own, nobody was pulled.
+ * Fills a slot of the window that nobody has taken, those of the most entitled first. Who runs
+ * here, of @own, comes before others of its side, but not before others: on a pCPU that several are
+ * bound to it would stay for as long as its VM has any slot. Returns whose it is, 0: there is none;
+ * if that is @own, nobody was pulled.
  */
 __noinline u32 pull_for_slot(u32 node, s32 cpu, u32 own)
 {

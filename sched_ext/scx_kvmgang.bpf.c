@@ -15,14 +15,14 @@
  * whatever their number of vCPUs.
  *
  * Who gangs. VMs whose setting is relaxed or strict, and if it is auto those that do not sleep most
- * of the time (thread.bpf.h). The others, and the host's own tasks, are solo: they wait in one queue
- * per node, by virtual time, and take part in windows as if they were one more VM. A host where
- * nobody waits has no windows and no timers.
+ * of the time (thread.bpf.h). The others, and the host's own tasks, are solo: they wait in one
+ * queue per node, by virtual time, and take part in windows as if they were one more VM. A host
+ * where nobody waits has no windows and no timers.
  *
  * How far apart. A vCPU that is more than costop_us ahead of a sibling that waits gives its pCPU to
  * it, or to another VM, and is in co-stop until it is no more than costart_us ahead (pull.bpf.h).
- * Progress is run and sleep; that of one who slept ends at the foremost of its siblings. A pCPU that
- * nobody else wants runs a leader all the same.
+ * Progress is run and sleep; that of one who slept ends at the foremost of its siblings. A pCPU
+ * that nobody else wants runs a leader all the same.
  *
  * Where. Each VM has a home node (home.bpf.h), and each node windows of its own.
  *
@@ -32,8 +32,8 @@
  * Directed yields are honoured within a VM: the sibling takes the yielding vCPU's place.
  *
  * What it does not do: split a VM that is wider than a node into gangs of several nodes; it has one
- * home and shares that node's pCPUs among its vCPUs, and other nodes' when these have nothing to do.
- * Nor does it follow cpu.weight of cgroups.
+ * home and shares that node's pCPUs among its vCPUs, and other nodes' when these have nothing to
+ * do. Nor does it follow cpu.weight of cgroups.
  *
  * Who knows what: state.bpf.h has the data, rank.bpf.h the order of VMs, pull.bpf.h what a pCPU may
  * run next, report.bpf.h and interface.h what the command is told. All tasks have a slice of 1 ns,

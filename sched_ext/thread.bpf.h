@@ -12,10 +12,10 @@
 #include "home.bpf.h"
 
 /*
- * Does a VM gang whose setting is auto? A vCPU that spins for its siblings does not sleep. Where the mean
- * run between two sleeps is short against a window, a gang's pCPUs would stand empty for most of
- * it, and siblings that wait for each other asleep lose little when they run apart. Between the two
- * bounds it stays as it is.
+ * Does a VM gang whose setting is auto? A vCPU that spins for its siblings does not sleep. Where
+ * the mean run between two sleeps is short against a window, a gang's pCPUs would stand empty for
+ * most of it, and siblings that wait for each other asleep lose little when they run apart. Between
+ * the two bounds it stays as it is.
  *
  * The mean is one over time, not over runs: else a vCPU that wakes up often for next to nothing
  * would hide three that never sleep. It reaches back over some 16 windows of run time.
@@ -210,8 +210,8 @@ static u32 node_for(struct task_struct *p, const struct vm *vm)
 }
 
 /*
- * @p is on no queue: from now on it is counted with its VM if that gangs, or with the solo tasks, and
- * on its VM's home.
+ * @p is on no queue: from now on it is counted with its VM if that gangs, or with the solo tasks,
+ * and on its VM's home.
  */
 static void take_side(struct task_struct *p, struct thread *t)
 {

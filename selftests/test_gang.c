@@ -244,7 +244,7 @@ static void test_costop(void)
 		guest_start(&rivals[i], 1, guest_spin);
 		vm_pin(rivals[i].vm, nth_cpu(i ? 1 : 0));
 	}
-	/* Without a bound it would get half as much again, some 50 ms; here windows are the grain. */
+	/* Without a bound it would be some 50 ms, half as much again. Windows are the grain. */
 	EXPECT(lead_with(&guest, 3000, 2000), <=, 6 * WINDOW_NS);
 	EXPECT(guest.during.state_ns[KVMGANG_COSTOP], >, 0);
 	end(&service);

@@ -202,7 +202,8 @@ static void test_error(void)
 	service = service_start("error", NULL);
 	for (i = 0; i < 3; i++) {
 		fault_start(&thread);
-		service_await(&service, "STATUS=scheduler left: scx_bpf_error: fault wanted for thread");
+		service_await(&service,
+			      "STATUS=scheduler left: scx_bpf_error: fault wanted for thread");
 		pthread_join(thread, NULL);
 		guests_check(&guests);
 		service_await(&service, "READY=1");

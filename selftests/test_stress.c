@@ -165,10 +165,9 @@ static void test_killed(void)
 	churn_end(&churn);
 }
 
-/* test_scale has 64 VMs that stay: here they come and go, which a slow kernel cannot do with many. */
+/* test_scale has 64 VMs that stay. These come and go, and a slow kernel cannot do that to many. */
 #define CROWD_OWNERS	8		/* threads that make and destroy VMs, each its own */
 #define OWNED		effort(2, 8)
-#define CROWD_VMS	(CROWD_OWNERS * OWNED)
 #define CROWD_VCPUS	8
 
 struct owner {
@@ -200,6 +199,7 @@ static void *own_vms(void *arg)
 
 static void test_crowd(void)
 {
+	const int nr_vms = CROWD_OWNERS * OWNED, nr_vcpus = nr_vms * CROWD_VCPUS;
 	struct owner owners[CROWD_OWNERS];
 	pthread_barrier_t all_there;
 	struct kvmgang_info info;
@@ -218,8 +218,8 @@ static void test_crowd(void)
 	}
 	pthread_barrier_wait(&all_there);
 	kvmgang_info(&info);
-	EXPECT(info.out_nr_vms, ==, CROWD_VMS);
-	EXPECT(info.out_nr_vcpus, ==, CROWD_VMS * CROWD_VCPUS);
+	EXPECT(info.out_nr_vms, ==, nr_vms);
+	EXPECT(info.out_nr_vcpus, ==, nr_vcpus);
 	pthread_barrier_wait(&all_there);
 	for (i = 0; i < CROWD_OWNERS; i++)
 		pthread_join(owners[i].thread, NULL);

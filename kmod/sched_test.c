@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The scheduler's pure parts, which BPF runs: fair.h, heap.h and home.h. What it does with them is
+ * for selftests/test_gang.c.
+ */
+#include <kunit/test.h>
+#include <linux/array_size.h>
+
+#include "kunit.h"
+#include "sched_ext/fair.h"
+#include "sched_ext/heap.h"
+#include "sched_ext/home.h"
+
+static struct heap *heap_new(struct kunit *test)
+{
+	struct heap *h = kunit_kzalloc(test, sizeof(*h), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, h);
+	return h;
+}
+
+static void test_heap_empty(struct kunit *test)
+{
+	struct heap *h = heap_new(test);
+
+	KUNIT_EXPECT_EQ(test, heap_pop(h).id, 0);
+	KUNIT_EXPECT_TRUE(test, heap_push(h, 7, 0));
+	KUNIT_EXPECT_EQ(test, heap_pop(h).id, 7);
+	KUNIT_EXPECT_EQ(test, heap_pop(h).id, 0);
+	KUNIT_EXPECT_EQ(test, h->nr, 0);
+}
+
+/* As many as go in come out, the least first, and each once; one more does not go in. */
+static void test_heap_full(struct kunit *test)
+{
+	struct heap *h = heap_new(test);
+	struct heap_entry e;
+	struct rnd_state rnd;
+	u64 last = 0, sum = 0;
+	u32 id;
+
+	seed_random(test, &rnd);
+	for (id = 1; id < HEAP_SIZE; id++)
+		KUNIT_ASSERT_TRUE(test, heap_push(h, id, random_below(&rnd, HEAP_SIZE)));
+	KUNIT_EXPECT_FALSE(test, heap_push(h, HEAP_SIZE, 0));
+	for (id = 1; id < HEAP_SIZE; id++) {
+		e = heap_pop(h);
+		KUNIT_ASSERT_NE(test, e.id, 0);
+		KUNIT_ASSERT_GE(test, e.key, last);
+		last = e.key;
+		sum += e.id;
+	}
+	KUNIT_EXPECT_EQ(test, sum, (u64)HEAP_SIZE * (HEAP_SIZE - 1) / 2);
+	KUNIT_EXPECT_EQ(test, heap_pop(h).id, 0);
+}
+
+/* What is pushed and popped in any order: never more, never less, and never less than the least. */
+static void test_heap_mixed(struct kunit *test)
+{
+	struct heap *h = heap_new(test);
+	static u64 key_of[64];
+	struct rnd_state rnd;
+	struct heap_entry e;
+	u64 least;
+	u32 step, id, i;
+
+	seed_random(test, &rnd);
+	memset(key_of, 0, sizeof(key_of));
+	for (step = 0; step < 20000; step++) {
+		id = 1 + random_below(&rnd, ARRAY_SIZE(key_of) - 1);
+		if (!key_of[id]) {
+			key_of[id] = 1 + random_below(&rnd, 1000);
+			KUNIT_ASSERT_TRUE(test, heap_push(h, id, key_of[id]));
+			continue;
+		}
+		least = U64_MAX;
+		for (i = 1; i < ARRAY_SIZE(key_of); i++)
+			if (key_of[i])
+				least = min(least, key_of[i]);
+		e = heap_pop(h);
+		KUNIT_ASSERT_EQ(test, e.key, least);
+		KUNIT_ASSERT_EQ(test, e.key, key_of[e.id]);
+		key_of[e.id] = 0;
+	}
+}
+
+static void test_charge(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, fair_charge(6000000, 100), 6000000);
+	KUNIT_EXPECT_EQ(test, fair_charge(6000000, 200), 3000000);
+	KUNIT_EXPECT_EQ(test, fair_charge(6000000, 1), 600000000);
+	KUNIT_EXPECT_EQ(test, fair_charge(6000000, 10000), 60000);
+	/* A host task whose weight is not known yet. */
+	KUNIT_EXPECT_EQ(test, fair_charge(1, 0), 100);
+}
+
+static void test_floor_and_ceiling(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, fair_floor(5, 100, 10), 90);
+	KUNIT_EXPECT_EQ(test, fair_floor(95, 100, 10), 95);
+	KUNIT_EXPECT_EQ(test, fair_floor(200, 100, 10), 200);
+	/* A clock that is younger than the lag. */
+	KUNIT_EXPECT_EQ(test, fair_floor(0, 5, 10), 0);
+	KUNIT_EXPECT_EQ(test, fair_ceiling(5, 10), 5);
+	KUNIT_EXPECT_EQ(test, fair_ceiling(15, 10), 10);
+}
+
+/* Windows end on a grid that all nodes share, and are half a length to one and a half. */
+static void test_window_end(struct kunit *test)
+{
+	const u64 length = 6000000;
+	struct rnd_state rnd;
+	u64 now, end;
+	u32 i;
+
+	seed_random(test, &rnd);
+	for (i = 0; i < 1000; i++) {
+		now = ((u64)random_below(&rnd, U32_MAX) << 16) + random_below(&rnd, 65536);
+		end = fair_window_end(now, length);
+		KUNIT_ASSERT_EQ(test, end % length, 0);
+		KUNIT_ASSERT_GE(test, end - now, length / 2);
+		KUNIT_ASSERT_LT(test, end - now, length / 2 + length);
+	}
+}
+
+/* It lies between what it was and the sample, and gets to what is said often enough. */
+static void test_mean(struct kunit *test)
+{
+	const u64 reach = 96000000;
+	u64 mean = 6000000, next;
+	u32 i;
+
+	KUNIT_EXPECT_EQ(test, fair_mean(mean, mean, reach), mean);
+	for (i = 0; i < 10000; i++) {
+		next = fair_mean(mean, 100000, reach);
+		KUNIT_ASSERT_LE(test, next, mean);
+		KUNIT_ASSERT_GE(test, next, 100000);
+		mean = next;
+	}
+	KUNIT_EXPECT_LT(test, mean, 200000);
+	/* Weighted by length: a few long runs count for more than many short ones. */
+	for (i = 0; i < 100; i++)
+		mean = fair_mean(mean, 6000000, reach);
+	KUNIT_EXPECT_GT(test, mean, 5500000);
+}
+
+static void test_home(struct kunit *test)
+{
+	/* Two of four on a node of four: the other, empty one does not call. */
+	KUNIT_EXPECT_FALSE(test, home_better(2, 0, 4, 4, 4));
+	/* Six of four: it does, for who fits there. */
+	KUNIT_EXPECT_TRUE(test, home_better(2, 0, 4, 6, 4));
+	KUNIT_EXPECT_TRUE(test, home_better(2, 3, 4, 6, 4));
+	/* As crowded as here, once there: stay. */
+	KUNIT_EXPECT_FALSE(test, home_better(2, 4, 4, 6, 4));
+	KUNIT_EXPECT_FALSE(test, home_better(4, 4, 4, 8, 4));
+	/* A node twice as large bears twice as much. */
+	KUNIT_EXPECT_TRUE(test, home_better(2, 8, 8, 6, 4));
+	KUNIT_EXPECT_FALSE(test, home_better(2, 10, 8, 6, 4));
+}
+
+#define NODES	4
+#define VMS	40
+
+/* However VMs begin, they come to rest, and nobody can then do better alone. */
+static void test_homes_settle(struct kunit *test)
+{
+	static const u32 cpus[NODES] = { 4, 4, 8, 16 };
+	u32 load[NODES], width[VMS], home[VMS];
+	u32 round, vm, node, moves = 1;
+	struct rnd_state rnd;
+
+	seed_random(test, &rnd);
+	memset(load, 0, sizeof(load));
+	for (vm = 0; vm < VMS; vm++) {
+		width[vm] = 1 + random_below(&rnd, 8);
+		home[vm] = random_below(&rnd, NODES);
+		load[home[vm]] += width[vm];
+	}
+	for (round = 0; moves && round < 1000; round++) {
+		moves = 0;
+		for (vm = 0; vm < VMS; vm++) {
+			for (node = 0; node < NODES; node++) {
+				u32 here = home[vm];
+
+				if (node == here || !home_better(width[vm], load[node], cpus[node],
+								 load[here], cpus[here]))
+					continue;
+				load[here] -= width[vm];
+				load[node] += width[vm];
+				home[vm] = node;
+				moves++;
+			}
+		}
+	}
+	KUNIT_EXPECT_EQ(test, moves, 0);
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(test_heap_empty),
+	KUNIT_CASE(test_heap_full),
+	KUNIT_CASE(test_heap_mixed),
+	KUNIT_CASE(test_charge),
+	KUNIT_CASE(test_floor_and_ceiling),
+	KUNIT_CASE(test_window_end),
+	KUNIT_CASE(test_mean),
+	KUNIT_CASE(test_home),
+	KUNIT_CASE(test_homes_settle),
+	{}
+};
+
+static struct kunit_suite suite = {
+	.name = "kvmgang_sched",
+	.test_cases = cases,
+};
+
+kunit_test_suite(suite);
