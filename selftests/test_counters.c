@@ -227,8 +227,8 @@ static void test_run_shared(void)
 /*
  * Watches a vCPU whose pCPU @rival wants too, a thread of this process: it is charged, as @by, with
  * what it ran by the scheduler's own account, but for a slice at either end: it watches for so long
- * that these do not matter, nor where slices last 20 ms. Host threads come and go besides, many on a
- * kernel that checks itself; nobody else does.
+ * that these do not matter, nor where slices last 20 ms. Host threads come and go besides, many on
+ * a kernel that checks itself; nobody else does.
  */
 static void expect_displaced(uint32_t vm_id, uint32_t vcpu_id, pid_t rival,
 			     enum kvmgang_displacer by)
