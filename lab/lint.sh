@@ -12,7 +12,7 @@ build=/tmp/build
 release=$(basename "$(printf '%s\n' /usr/lib/modules/* | sort -V | tail -n 1)")
 
 sources=(*.h kmod/*.[ch] uapi/*.h uapi/linux/*.h userspace/*.[ch] userspace/test/*.[ch]
-	 selftests/*.[ch] bench/*.[ch] lab/*.[ch])
+	 sched_ext/*.[ch] selftests/*.[ch] bench/*.[ch] lab/*.[ch])
 
 # report_files CHECK OUTPUT FILE...: one test for each file. A complaint begins with the name of its
 # file and a colon; lines that begin otherwise belong to the complaint before them.
@@ -68,7 +68,10 @@ checkpatch_ignores() {
 	kmod/thread.c | kmod/resched.c) echo LINUX_VERSION_CODE,CONSTANT_COMPARISON ;;
 	kmod/* | uapi/*) ;;
 	# It takes "u32 f(void) __ksym" for a cast.
-	*.bpf.c) echo SPACING ;;
+	selftests/*.bpf.c) echo SPACING ;;
+	# So here, and "struct x __kptr *p" for a product. BPF has neither READ_ONCE(), for a word that
+	# another pCPU changes, nor BIT().
+	sched_ext/*) echo SPACING,VOLATILE,BIT_MACRO ;;
 	*)
 		local types=(
 			# Only the kernel has u64, ARRAY_SIZE(), BIT(), __printf() and __noreturn.
