@@ -105,6 +105,29 @@ static void test_floor_and_ceiling(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fair_ceiling(15, 10), 10);
 }
 
+/* Whoever comes from another node is neither far ahead nor far behind, whatever the clocks. */
+static void test_translate(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, fair_translate(105, 100, 5000, 10), 5005);
+	KUNIT_EXPECT_EQ(test, fair_translate(95, 100, 5000, 10), 4995);
+	KUNIT_EXPECT_EQ(test, fair_translate(200, 100, 5000, 10), 5010);
+	KUNIT_EXPECT_EQ(test, fair_translate(0, 100, 5000, 10), 4990);
+	KUNIT_EXPECT_EQ(test, fair_translate(5000, 4995, 100, 10), 105);
+	KUNIT_EXPECT_EQ(test, fair_translate(4995, 5000, 3, 10), 0);
+}
+
+static void test_recent(struct kunit *test)
+{
+	u64 mean = 0;
+	int i;
+
+	KUNIT_EXPECT_EQ(test, fair_recent(1600, 1600, 16), 1600);
+	for (i = 0; i < 200; i++)
+		mean = fair_recent(mean, 16000, 16);
+	KUNIT_EXPECT_GT(test, mean, 15900);
+	KUNIT_EXPECT_LE(test, mean, 16000);
+}
+
 /* Windows end on a grid that all nodes share, and are half a length to one and a half. */
 static void test_window_end(struct kunit *test)
 {
@@ -202,6 +225,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_heap_mixed),
 	KUNIT_CASE(test_charge),
 	KUNIT_CASE(test_floor_and_ceiling),
+	KUNIT_CASE(test_translate),
+	KUNIT_CASE(test_recent),
 	KUNIT_CASE(test_window_end),
 	KUNIT_CASE(test_mean),
 	KUNIT_CASE(test_home),

@@ -32,12 +32,26 @@ static inline __u64 fair_ceiling(__u64 vtime, __u64 front)
 	return vtime < front ? vtime : front;
 }
 
+/* @vtime by one clock, in terms of another: as far ahead or behind, but at most @lag. */
+static inline __u64 fair_translate(__u64 vtime, __u64 clock, __u64 other, __u64 lag)
+{
+	if (vtime > clock)
+		return other + (vtime - clock < lag ? vtime - clock : lag);
+	return fair_floor(other - (clock - vtime < other ? clock - vtime : other), other, lag);
+}
+
 /* The first end of a window of @length at or after half a window from @now. */
 static inline __u64 fair_window_end(__u64 now, __u64 length)
 {
 	__u64 least = now + length / 2;
 
 	return least + length - 1 - (least + length - 1) % length;
+}
+
+/* The mean of the last @nr samples or so, those of long ago counting for less and less. */
+static inline __u64 fair_recent(__u64 mean, __u64 sample, __u64 nr)
+{
+	return mean - mean / nr + sample / nr;
 }
 
 /*

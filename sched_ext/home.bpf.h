@@ -73,17 +73,15 @@ __noinline u32 home_best(struct task_struct *p __arg_trusted, u32 vm_id, u32 nod
 	return node;
 }
 
-/* What @vm is ahead of its node's clock it will be on the next one, within reason. */
+/* @vm is as far ahead on the next node as it was on the last, within reason. */
 static void home_move(struct vm *vm, u32 vm_id, u32 node)
 {
 	struct node_state *from = node_of(vm->home), *to = node_of(node);
-	u64 ahead;
 
 	if (!from || !to)
 		return;
-	ahead = vm->on[vm->home % MAX_NODES].vtime;
-	ahead = ahead > from->clock ? ahead - from->clock : 0;
-	vm->on[node % MAX_NODES].vtime = to->clock + (ahead < LAG_NS ? ahead : LAG_NS);
+	vm->on[node % MAX_NODES].vtime = fair_translate(vm->on[vm->home % MAX_NODES].vtime,
+							from->clock, to->clock, LAG_NS);
 	__sync_fetch_and_sub(&from->homed, vm->threads);
 	__sync_fetch_and_add(&to->homed, vm->threads);
 	vm->home = node;

@@ -71,19 +71,19 @@ static u64 lead_of(const struct thread *t)
 }
 
 /*
- * A member of VM @vm_id: the one that has come least far, but of those that are close to it rather
- * one that ran here last; if @bounded, none that is too far ahead.
+ * The member of VM @vm_id for @cpu, or 0: the one that has come least far, but of those that are
+ * close to it rather one that ran here last; if @bounded, none that is too far ahead.
  */
-__noinline int pull_member(u32 vm_id, u32 node, s32 cpu, bool bounded)
+__noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, bool bounded)
 {
-	u64 dsq = vm_dsq(vm_id, node), slowest = ~0ULL, least = 0;
+	u64 slowest = ~0ULL, least = 0;
 	struct vm *vm = vm_of(vm_id);
 	struct task_struct *p;
 	s32 best = 0;
 
 	if (!vm)
-		return false;
-	bpf_for_each(scx_dsq, p, dsq, 0) {
+		return 0;
+	bpf_for_each(scx_dsq, p, vm_dsq(vm_id, node), 0) {
 		struct thread *t = thread_of(p);
 
 		if (slowest > p->scx.dsq_vtime)
@@ -95,13 +95,20 @@ __noinline int pull_member(u32 vm_id, u32 node, s32 cpu, bool bounded)
 		if (bounded && is_costopped(p, t, vm, p->scx.dsq_vtime - slowest))
 			break;
 		if (scx_bpf_task_cpu(p) == cpu)
-			return scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL, 0);
+			return p->pid;
 		if (!best) {
 			best = p->pid;
 			least = p->scx.dsq_vtime;
 		}
 	}
-	return best ? pull_tid(dsq, cpu, best) : false;
+	return best;
+}
+
+static bool pull_member(u32 vm_id, u32 node, s32 cpu, bool bounded)
+{
+	s32 tid = member_for(vm_id, node, cpu, bounded);
+
+	return tid && pull_tid(vm_dsq(vm_id, node), cpu, tid);
 }
 
 static bool pull_solo(u32 node)
@@ -116,14 +123,28 @@ static bool pull_side(u32 side, u32 node, s32 cpu)
 	return pull_member(side, node, cpu, true);
 }
 
-/* Whether anybody of @side waits on @n, which is @node; a hint. */
-static bool side_waits(u32 side, const struct node_state *n, u32 node)
+/*
+ * Takes a slot of @g for a task that waits. Not before it is known that one may run here: or others
+ * would find the slot taken in the meantime, and pass a VM over that is more entitled than theirs.
+ */
+static bool pull_into(struct gang *g, u32 node, s32 cpu)
 {
-	struct vm *vm = side != SOLO ? vm_of(side) : NULL;
+	u64 dsq = g->vm_id == SOLO ? solo_dsq(node) : vm_dsq(g->vm_id, node);
+	s32 tid = 0;
 
-	if (side == SOLO)
-		return n->solo.waiting;
-	return vm && vm->on[node % MAX_NODES].waiting;
+	if (!scx_bpf_dsq_nr_queued(dsq))
+		return false;
+	if (g->vm_id != SOLO) {
+		tid = member_for(g->vm_id, node, cpu, true);
+		if (!tid)
+			return false;
+	}
+	if (!slot_take(g))
+		return false;
+	if (tid ? pull_tid(dsq, cpu, tid) : pull_solo(node))
+		return true;
+	__sync_fetch_and_add(&g->slots, 1);
+	return false;
 }
 
 /*
@@ -144,13 +165,8 @@ __noinline u32 pull_for_slot(u32 node, s32 cpu, u32 own)
 
 		if (!g)
 			break;
-		if (g->vm_id != own && !side_waits(g->vm_id, n, node))
-			continue;
-		if (!slot_take(g))
-			continue;
-		if (g->vm_id == own || pull_side(g->vm_id, node, cpu))
+		if (g->vm_id == own ? slot_take(g) : pull_into(g, node, cpu))
 			return g->vm_id;
-		__sync_fetch_and_add(&g->slots, 1);
 	}
 	return 0;
 }

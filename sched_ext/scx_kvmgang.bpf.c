@@ -75,6 +75,12 @@ char _license[] SEC("license") = "GPL";
  */
 #define LATE_NS		100000ULL
 
+/*
+ * How long a vCPU runs off its home before it is asked whether there is room at home again: most of
+ * what sends it away is a kthread's work of less than that.
+ */
+#define AWAY_NS		1000000ULL
+
 /* A pCPU that asks what to run. */
 struct asking {
 	s32 cpu;
@@ -98,6 +104,14 @@ static u64 costop_at(const struct thread *t, u64 now)
 	return now + LATE_NS + (lead < vm->costop_ns ? vm->costop_ns - lead : 0);
 }
 
+static void ask_at(struct pcpu_state *pc, u64 at)
+{
+	if (at == pc->resched_at)
+		return;
+	pc->resched_at = at;
+	kvmgang_resched_at(at);
+}
+
 /* What runs on this pCPU from @now on, @t: when to ask again. */
 static void pace(struct pcpu_state *pc, const struct node_state *n, const struct thread *t, u64 now)
 {
@@ -105,15 +119,14 @@ static void pace(struct pcpu_state *pc, const struct node_state *n, const struct
 
 	if (n->contended && at <= now)
 		at = now + LATE_NS;
+	if (t->vm_id && t->node != pc->node && (!at || now + AWAY_NS < at))
+		at = now + AWAY_NS;
 	if (t->credit && (!at || now + CREDIT_NS < at))
 		at = now + CREDIT_NS;
 	lead_ends = at ? costop_at(t, now) : 0;
 	if (lead_ends && lead_ends < at)
 		at = lead_ends;
-	if (at == pc->resched_at)
-		return;
-	pc->resched_at = at;
-	kvmgang_resched_at(at);
+	ask_at(pc, at);
 }
 
 static void keep(struct asking *a)
@@ -174,15 +187,18 @@ static bool is_called_home(struct asking *a)
 	return cpu >= 0;
 }
 
-/* Nobody waits on this node, or whoever begins to will say so: see contend(). */
+/*
+ * Nobody waits on this node, or whoever begins to will say so: see contend(). Only who has been
+ * left to an idle pCPU that then found something else says nothing; at the next tick he is seen.
+ */
 static void dispatch_uncontended(struct asking *a)
 {
-	if (a->t && is_called_home(a))
-		return;
-	if (a->t)
-		keep(a);
-	else if (a->n->waiting)
+	if (a->n->waiting)
 		contend(a->pc->node);
+	else if (a->t && is_called_home(a))
+		return;
+	else if (a->t)
+		keep(a);
 	else
 		steal(a->pc->node, a->cpu);
 }
@@ -225,7 +241,11 @@ static bool dispatch_slot(struct asking *a)
 	return true;
 }
 
-/* Without a slot: who runs here as backfill goes on until the window ends. */
+/*
+ * Without a slot: who runs here as backfill goes on until the window ends. A pCPU that has nothing
+ * to do asks again then: who is queued while it goes idle does not see that it will be, and a node
+ * where all have become idle must find out that it is not contended any more.
+ */
 static void dispatch_backfill(struct asking *a)
 {
 	u64 unclaimed = claim_of(a->n->window, 0);
@@ -241,8 +261,8 @@ static void dispatch_backfill(struct asking *a)
 		event(a->pc->node, EVENT_BACKFILL);
 	else if (a->t)
 		keep(a);
-	else if (!steal(a->pc->node, a->cpu))
-		backfill(a->pc->node, a->cpu, false);
+	else if (!steal(a->pc->node, a->cpu) && !backfill(a->pc->node, a->cpu, false))
+		ask_at(a->pc, a->n->window_end);
 }
 
 SEC("struct_ops/kvmgang_dispatch")
@@ -280,18 +300,19 @@ SEC("struct_ops/kvmgang_select_cpu")
 s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	struct pcpu_state *pc = pcpu_of(prev_cpu);
-	struct node_state *n = pc ? node_of(pc->node) : NULL;
 	struct thread *t = thread_of(p);
+	struct node_state *n;
 	bool is_idle = false;
 	s32 cpu;
 
-	if (fault_strikes(p) || !t || !n)
+	if (fault_strikes(p) || !t || !pc)
 		return prev_cpu;
 	take_side(p, t);
-	if (t->vm_id && t->node != pc->node && t->home_cpu) {
+	if (!t->vm_id)
+		change_node(t, pc->node);
+	else if (t->node != pc->node && t->home_cpu)
 		prev_cpu = t->home_cpu - 1;
-		n = node_of(t->node);
-	}
+	n = node_of(t->node);
 	if (!n)
 		return prev_cpu;
 	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
@@ -321,7 +342,7 @@ static void enqueue(struct task_struct *p, struct thread *t, struct node_state *
 {
 	s32 cpu;
 
-	count_waiting(t, n);
+	count_waiting(t);
 	if (t->side == SOLO)
 		scx_bpf_dsq_insert_vtime(p, solo_dsq(t->node), SLICE_NS, standing(t, n), enq_flags);
 	else
@@ -338,18 +359,21 @@ static void enqueue(struct task_struct *p, struct thread *t, struct node_state *
 SEC("struct_ops/kvmgang_enqueue")
 void BPF_PROG(kvmgang_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	struct thread *t = thread_of(p);
-	struct node_state *n = t ? node_of(t->node) : NULL;
+	struct thread *t = is_bound_kthread(p) ? NULL : thread_of(p);
+	struct node_state *n = NULL;
 
 	if (fault_strikes(p))
 		return;
-	if (is_bound_kthread(p) || !n) {
+	if (t) {
+		take_side(p, t);
+		n = node_of(t->node);
+	}
+	if (!n) {
 		if (enq_flags & SCX_ENQ_WAKEUP)
 			enq_flags |= SCX_ENQ_PREEMPT;
 		insert_here(p, enq_flags);
 		return;
 	}
-	take_side(p, t);
 	/* select_cpu() is not called for a task that has no choice. */
 	if (enq_flags & SCX_ENQ_WAKEUP && p->nr_cpus_allowed == 1 &&
 	    wake_on_credit(t, n, scx_bpf_task_cpu(p)))
@@ -382,7 +406,7 @@ void BPF_PROG(kvmgang_runnable, struct task_struct *p, u64 enq_flags)
 		return;
 	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
 	if (!vm)
-		t->node = pc->node;
+		change_node(t, pc->node);
 	else if (t->slept)
 		t->vtime = fair_ceiling(t->vtime + bpf_ktime_get_ns() - t->slept, vm->front);
 	t->slept = 0;
@@ -401,8 +425,6 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 		return;
 	uncount_waiting(t);
 	t->started = now;
-	if (t->side == SOLO)
-		n->solo_vtime = standing(t, n);
 	t->held = false;
 	if (pc->node == t->node)
 		t->home_cpu = bpf_get_smp_processor_id() + 1;
@@ -516,6 +538,7 @@ static int learn_cpus(void)
 		if (!pc || !n || n->nr_cpus >= MAX_CPUS)
 			break;
 		pc->node = node;
+		n->stride = WINDOW_NS;
 		n->cpu[n->nr_cpus] = cpu;
 		n->nr_cpus++;
 		if (mask_add(n, cpu))

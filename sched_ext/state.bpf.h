@@ -91,8 +91,10 @@ struct node_state {
 	u64 window;		/* number of the window; gangs[window % 2] are its */
 	u64 window_end;
 	u64 clock;		/* virtual */
+	u64 clock_before;	/* at the last election */
+	u64 stride;		/* mean of what it goes on in a window */
 	u64 waiting;		/* tasks on the node's queues */
-	u64 solo_vtime;		/* of the solo task that was served last */
+	u64 solo_vtime;		/* of the solo task that was charged last */
 	u32 solo_elected;	/* in the election that is going on, as are these three: */
 	u32 clocked;		/* the clock follows the most entitled of those that wait */
 	u32 elected, members;	/* VMs so far, and their slots */

@@ -84,12 +84,13 @@ static void uncount_runnable(struct thread *t)
 	__sync_fetch_and_sub(&e->runnable, 1);
 }
 
-static void count_waiting(struct thread *t, struct node_state *n)
+static void count_waiting(struct thread *t)
 {
+	struct node_state *n = node_of(t->node);
 	struct vm *vm;
 	struct entity *e = entity_of(t, &vm);
 
-	if (t->queued || !e)
+	if (t->queued || !e || !n)
 		return;
 	t->queued = true;
 	__sync_fetch_and_add(&e->waiting, 1);
@@ -200,38 +201,49 @@ static void recognise(struct task_struct *p, struct thread *t)
 		thread_joins(t, vm_id);
 }
 
-/* Where @p, a vCPU of @vm, is to wait. */
-static u32 node_for(struct task_struct *p, const struct vm *vm)
+/* Where @p is to wait: on @node unless its affinity has changed to elsewhere. */
+static u32 node_for(struct task_struct *p, u32 node)
 {
-	struct node_state *home = node_of(vm->home);
+	struct node_state *n = node_of(node);
 	struct pcpu_state *pc = pcpu_of(scx_bpf_task_cpu(p));
 
-	return pc && home && !may_run_at(p, home) ? pc->node : vm->home;
+	return pc && n && !may_run_at(p, n) ? pc->node : node;
+}
+
+/* A host task's virtual time is by the clock of its node; a vCPU's is its progress. */
+static void change_node(struct thread *t, u32 node)
+{
+	struct node_state *from = node_of(t->node), *to = node_of(node);
+
+	if (node == t->node || !from || !to)
+		return;
+	if (!t->vm_id)
+		t->vtime = fair_translate(t->vtime, from->clock, to->clock, LAG_NS);
+	t->node = node;
 }
 
 /*
  * @p is on no queue: from now on it is counted with its VM if that gangs, or with the solo tasks,
- * and on its VM's home.
+ * and a vCPU on its VM's home.
  */
 static void take_side(struct task_struct *p, struct thread *t)
 {
-	u32 side = SOLO, node = t->node;
+	u32 side = SOLO, node;
 	bool runnable = t->runnable;
 	struct vm *vm;
 
 	recognise(p, t);
 	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
-	if (vm) {
+	if (vm)
 		policy_refresh(vm, t->vm_id);
-		node = node_for(p, vm);
-		if (vm_gangs(vm) && has_queue(vm, t->vm_id, node))
-			side = t->vm_id;
-	}
+	node = node_for(p, vm ? vm->home : t->node);
+	if (vm && vm_gangs(vm) && has_queue(vm, t->vm_id, node))
+		side = t->vm_id;
 	if (side == t->side && node == t->node)
 		return;
 	uncount_runnable(t);
 	t->side = side;
-	t->node = node;
+	change_node(t, node);
 	if (runnable)
 		count_runnable(t);
 }
@@ -252,7 +264,7 @@ static void sample_burst(struct vm *vm, struct thread *t)
 static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u64 ns)
 {
 	struct entity *e = &vm->on[t->node % MAX_NODES];
-	u64 lead = fair_charge(LEAD_WINDOWS * WINDOW_NS * (vm->threads ?: 1), vm->shares);
+	u64 lead = LEAD_WINDOWS * WINDOW_NS * (vm->threads ?: 1);
 
 	t->vtime += ns;
 	if (vm->front < t->vtime)
@@ -263,21 +275,35 @@ static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u
 	__sync_fetch_and_add(&e->vtime, fair_charge(ns, vm->shares));
 	if (!n->contended)
 		clock_advance(n, e->vtime);
-	else if (e->vtime > n->clock + lead)
-		e->vtime = n->clock + lead;
+	else
+		e->vtime = fair_ceiling(e->vtime,
+					vtime_ceiling(n, fair_charge(lead, vm->shares)));
 }
 
-static void charge_host(struct node_state *n, struct thread *t, u64 vns)
+/* A host task is entitled to as much as one vCPU, not to as much as a VM. */
+static void charge_host(struct node_state *n, struct thread *t, u64 ns, u32 weight)
 {
-	t->vtime += vns;
+	u32 width = n->width ?: 1;
+	u64 lead = fair_charge(LEAD_WINDOWS * WINDOW_NS * width, weight);
+
+	t->vtime += fair_charge(ns * width, weight);
 	if (!n->contended)
 		clock_advance(n, t->vtime);
+	else
+		t->vtime = fair_ceiling(t->vtime, vtime_ceiling(n, lead));
 }
 
-/*
- * Charges @t, which is on a pCPU, up to @now. A host task is entitled to as much as one vCPU, not
- * to as much as a VM. As long as nobody waits nobody is behind.
- */
+/* Where @t stands in virtual time, brought near to the clock if it was away. */
+static u64 standing(struct thread *t, const struct node_state *n)
+{
+	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	u64 *vtime = vm ? &vm->on[t->node % MAX_NODES].vtime : &t->vtime;
+
+	*vtime = fair_floor(*vtime, n->clock, LAG_NS);
+	return *vtime;
+}
+
+/* Charges @t, which is on a pCPU, up to @now. As long as nobody waits nobody is behind. */
 static void charge(struct task_struct *p, struct thread *t, u64 now)
 {
 	struct node_state *n = node_of(t->node);
@@ -292,17 +318,9 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 	if (vm)
 		charge_vcpu(n, vm, t, ns);
 	else
-		charge_host(n, t, fair_charge(ns * (n->width ?: 1), p->scx.weight));
-}
-
-/* Where @t stands in virtual time, brought near to the clock if it was away. */
-static u64 standing(struct thread *t, const struct node_state *n)
-{
-	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
-	u64 *vtime = vm ? &vm->on[t->node % MAX_NODES].vtime : &t->vtime;
-
-	*vtime = fair_floor(*vtime, n->clock, LAG_NS);
-	return *vtime;
+		charge_host(n, t, ns, p->scx.weight);
+	if (t->side == SOLO)
+		n->solo_vtime = standing(t, n);
 }
 
 /* The thread ends; its VM's last one takes the VM with it. */

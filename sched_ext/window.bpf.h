@@ -34,6 +34,19 @@
  */
 #define LEAD_WINDOWS	4
 
+/*
+ * Nor does anybody wait for longer than 2 s, which is 333 windows, however few his shares and many
+ * those of others: the kernel throws a scheduler out that lets a task wait for 30 s.
+ */
+#define MAX_WAIT_WINDOWS	333
+
+/*
+ * The stride is that of so many windows. Were it ever none, nobody could come to be ahead and the
+ * clock would stand; this is what it is with a hundred VMs of the most shares.
+ */
+#define STRIDE_REACH	16
+#define LEAST_STRIDE_NS	(WINDOW_NS / 10000)
+
 /* VMs that do not fit and are passed over, before the rest of the pCPUs goes to backfill. */
 #define MAX_MISFITS	8
 
@@ -41,6 +54,23 @@ static void clock_advance(struct node_state *n, u64 vtime)
 {
 	if (n->clock < vtime)
 		n->clock = vtime;
+}
+
+/* What he may have come to at most whose LEAD_WINDOWS are @vns of virtual time. */
+static u64 vtime_ceiling(const struct node_state *n, u64 vns)
+{
+	u64 stride = n->stride > LEAST_STRIDE_NS ? n->stride : LEAST_STRIDE_NS;
+	u64 longest = stride * MAX_WAIT_WINDOWS;
+
+	return n->clock + (vns < longest ? vns : longest);
+}
+
+/* Before an election: how far the clock went in the last window, if somebody waited in it. */
+static void clock_measure(struct node_state *n)
+{
+	if (n->window_end)
+		n->stride = fair_recent(n->stride, n->clock - n->clock_before, STRIDE_REACH);
+	n->clock_before = n->clock;
 }
 
 /* Who has all that he can use holds nobody's clock back, however far behind he is. */
@@ -136,6 +166,7 @@ __noinline int elect(u32 node, u64 now)
 	n->clocked = 0;
 	n->elected = 0;
 	n->members = 0;
+	clock_measure(n);
 	n->solo_vtime = fair_floor(solo_head(node) ?: n->solo_vtime, n->clock, LAG_NS);
 	bpf_for(i, 0, MAX_GANGS - 1) {
 		int slots;
@@ -159,7 +190,10 @@ __noinline int elect(u32 node, u64 now)
 	}
 	n->width = n->elected ? (n->members + n->elected - 1) / n->elected : 1;
 	event(node, EVENT_WINDOW);
-	n->contended = n->waiting > 0;
+	/* Whoever begins to wait looks for the mark after he is counted; here it is the other way. */
+	__sync_lock_test_and_set(&n->contended, 0);
+	if (*(volatile u64 *)&n->waiting)
+		n->contended = 1;
 	n->window_end = n->contended ? fair_window_end(now, WINDOW_NS) : 0;
 	__sync_fetch_and_add(&n->window, 1);
 	return 0;
