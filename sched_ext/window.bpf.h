@@ -190,7 +190,7 @@ __noinline int elect(u32 node, u64 now)
 	}
 	n->width = n->elected ? (n->members + n->elected - 1) / n->elected : 1;
 	event(node, EVENT_WINDOW);
-	/* Whoever begins to wait looks for the mark after he is counted; here it is the other way. */
+	/* Whoever begins to wait is counted and then looks for the mark; here it is the other way. */
 	__sync_lock_test_and_set(&n->contended, 0);
 	if (*(volatile u64 *)&n->waiting)
 		n->contended = 1;
