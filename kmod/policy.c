@@ -228,6 +228,9 @@ int policy_for_scheduler(u32 vm_id, struct kvmgang_vm_policy *out)
 	out->gang = view.value[KVMGANG_KEY_GANG];
 	out->costop_us = view.value[KVMGANG_KEY_COSTOP_US];
 	out->costart_us = view.value[KVMGANG_KEY_COSTART_US];
+	out->limit = view.value[KVMGANG_KEY_LIMIT];
+	out->reservation = view.value[KVMGANG_KEY_RESERVATION];
+	out->latency = view.value[KVMGANG_KEY_LATENCY];
 	return 0;
 }
 

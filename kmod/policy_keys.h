@@ -51,6 +51,20 @@ static const struct policy_key policy_keys[KVMGANG_NR_KEYS] = {
 		.name = "home_nodes", .type = POLICY_NODES,
 		.max = ~0ULL,
 	},
+	[KVMGANG_KEY_LIMIT] = {
+		.name = "limit",
+		.max = KVMGANG_MILLI_PCPU_MAX,
+		.of_cgroup = 1,
+	},
+	[KVMGANG_KEY_RESERVATION] = {
+		.name = "reservation",
+		.max = KVMGANG_MILLI_PCPU_MAX,
+	},
+	[KVMGANG_KEY_LATENCY] = {
+		.name = "latency", .type = POLICY_WORD,
+		.words = { "normal", "sensitive" },
+		.max = KVMGANG_NR_LATENCIES - 1, .builtin = KVMGANG_LATENCY_NORMAL,
+	},
 };
 
 /* Keys of which the first may not be above the second. */

@@ -233,6 +233,16 @@ struct kvmgang_lookup {
  * KVMGANG_KEY_HOME_NODES: bit n: NUMA node n, which must have CPUs or memory; 0: auto, which is the
  * default. Then home is what the scheduler chooses, and until it does, the node on which the VM's
  * first vCPU entered the guest first. struct kvmgang_vm_row has the nodes that result.
+ *
+ * KVMGANG_KEY_LIMIT: what all vCPUs of the VM together may use at most, in thousandths of a pCPU, up
+ * to KVMGANG_MILLI_PCPU_MAX; 0: no limit, which is the default. The vCPUs stop together and are
+ * throttled until there is something to use again, for 2 s at most. Without a setting of its own a
+ * VM has the limit of its cgroup (cpu.max) if the scheduler told the module of it.
+ *
+ * KVMGANG_KEY_RESERVATION: what the VM gets at least if it wants it, in thousandths of a pCPU, up to
+ * KVMGANG_MILLI_PCPU_MAX; 0.
+ *
+ * KVMGANG_KEY_LATENCY: an enum kvmgang_latency; normal.
  */
 enum kvmgang_key {
 	KVMGANG_KEY_SHARES,
@@ -240,6 +250,9 @@ enum kvmgang_key {
 	KVMGANG_KEY_COSTOP_US,
 	KVMGANG_KEY_COSTART_US,
 	KVMGANG_KEY_HOME_NODES,
+	KVMGANG_KEY_LIMIT,
+	KVMGANG_KEY_RESERVATION,
+	KVMGANG_KEY_LATENCY,
 	KVMGANG_NR_KEYS
 };
 
@@ -253,12 +266,21 @@ enum kvmgang_key {
 #define KVMGANG_SKEW_US_MIN	100
 #define KVMGANG_SKEW_US_MAX	1000000
 
+/* As many pCPUs as sched_ext schedulers of this project reckon with. */
+#define KVMGANG_MILLI_PCPU_MAX	1024000
+
 enum kvmgang_gang {
 	KVMGANG_GANG_OFF,	/* each vCPU on its own */
 	KVMGANG_GANG_RELAXED,	/* windows and bounded skew; may run outside on credit */
 	KVMGANG_GANG_STRICT,	/* vCPUs run only inside their VM's windows */
 	KVMGANG_GANG_AUTO,	/* relaxed when it pays, off when not */
 	KVMGANG_NR_GANGS
+};
+
+enum kvmgang_latency {
+	KVMGANG_LATENCY_NORMAL,
+	KVMGANG_LATENCY_SENSITIVE,	/* vCPUs that wake up preempt others; never in co-stop */
+	KVMGANG_NR_LATENCIES
 };
 
 /* Where the value of a key comes from. */
