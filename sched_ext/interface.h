@@ -53,6 +53,7 @@ enum sched_event {
 	EVENT_YIELD,		/* directed yields asked for ... */
 	EVENT_YIELD_HONOURED,	/* ... and granted */
 	EVENT_CREDIT,		/* a task ran outside its window, on credit */
+	EVENT_THROTTLE,		/* a VM had used up what its limit allows */
 	EVENT_HOME_MOVE,	/* a VM got this node as its home instead of another one */
 	NR_EVENTS
 };

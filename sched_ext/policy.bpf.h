@@ -16,6 +16,9 @@ int kvmgang_vm_policy(u32 vm_id, struct kvmgang_vm_policy *out, u32 out__sz) __k
 /* enum kvmgang_gang, whose header cannot be had beside vmlinux.h. */
 enum { GANG_OFF, GANG_RELAXED, GANG_STRICT, GANG_AUTO };
 
+/* enum kvmgang_latency. */
+enum { LATENCY_NORMAL, LATENCY_SENSITIVE };
+
 #define NSEC_PER_USEC	1000ULL
 
 /* Changes while it is read are seen next time: the generation is older than what is read. */
@@ -31,6 +34,9 @@ __noinline int policy_read(u32 vm_id)
 	vm->gang = policy.gang;
 	vm->costop_ns = policy.costop_us * NSEC_PER_USEC;
 	vm->costart_ns = policy.costart_us * NSEC_PER_USEC;
+	vm->limit = policy.limit;
+	vm->reservation = policy.reservation;
+	vm->sensitive = policy.latency == LATENCY_SENSITIVE;
 	if (vm->wanted_nodes != policy.home_nodes)
 		vm->home_looked_at = 0;
 	vm->wanted_nodes = policy.home_nodes;
@@ -45,9 +51,14 @@ static void policy_refresh(const struct vm *vm, u32 vm_id)
 		policy_read(vm_id);
 }
 
-/* One of a single vCPU does like any other: as a solo task it would share in what all those get. */
+/*
+ * One of a single vCPU does like any other: as a solo task it would share in what all those get.
+ * And one that has a limit, since among the solo tasks it could not be held back.
+ */
 static bool vm_gangs(const struct vm *vm)
 {
+	if (vm->limit)
+		return true;
 	return vm->gang == GANG_AUTO ? !vm->sleepy : vm->gang != GANG_OFF;
 }
 

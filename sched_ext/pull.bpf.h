@@ -7,11 +7,6 @@
 
 #include "thread.bpf.h"
 
-int kvmgang_hold(s32 tid, u32 state) __ksym;
-int kvmgang_release(s32 tid) __ksym;
-
-#define KVMGANG_COSTOP	2	/* enum kvmgang_state, whose header vmlinux.h does not go with */
-
 /*
  * Members that have come equally far, to within this, may be chosen by where they ran last; beyond
  * it the one that is behind comes first wherever it was.
@@ -37,12 +32,11 @@ __noinline int pull_tid(u64 dsq, s32 cpu, s32 tid)
 }
 
 /* @p waits because it is ahead of its siblings, and not because there is no pCPU. */
-static void hold(const struct task_struct *p, struct thread *t)
+static void costop_begins(const struct task_struct *p, struct thread *t)
 {
 	if (t->held)
 		return;
-	t->held = true;
-	kvmgang_hold(p->pid, KVMGANG_COSTOP);
+	hold(p, t, HELD_COSTOP);
 	event(t->node, EVENT_COSTOP);
 }
 
@@ -53,12 +47,10 @@ static void hold(const struct task_struct *p, struct thread *t)
 static bool is_costopped(const struct task_struct *p, struct thread *t, const struct vm *vm,
 			 u64 lead)
 {
-	if (lead > vm->costop_ns) {
-		hold(p, t);
-	} else if (t->held && lead <= vm->costart_ns) {
-		t->held = false;
-		kvmgang_release(p->pid);
-	}
+	if (lead > vm->costop_ns && !vm->sensitive)
+		costop_begins(p, t);
+	else if (lead <= vm->costart_ns || vm->sensitive)
+		release(p, t);
 	return t->held;
 }
 
@@ -71,7 +63,7 @@ static u64 lead_of(const struct thread *t)
 }
 
 /*
- * The member of VM @vm_id for @cpu, or 0: the one that has come least far, but of those that are
+ * The member of VM @vm_id for @cpu, or 0; a throttled one has none: the one that has come least far, but of those that are
  * close to it rather one that ran here last; if @bounded, none that is too far ahead.
  */
 __noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, bool bounded)
@@ -81,7 +73,7 @@ __noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, bool bounded)
 	struct task_struct *p;
 	s32 best = 0;
 
-	if (!vm)
+	if (!vm || vm->throttled)
 		return 0;
 	bpf_for_each(scx_dsq, p, vm_dsq(vm_id, node), 0) {
 		struct thread *t = thread_of(p);

@@ -55,8 +55,11 @@ __noinline int rank_add(u32 node, u32 kind, u32 vm_id)
 	return 0;
 }
 
-static u32 counted(const struct entity *e, u32 kind)
+/* A throttled VM has nothing to run; it is added again when it may go on. */
+static u32 counted(const struct vm *vm, const struct entity *e, u32 kind)
 {
+	if (*(volatile u32 *)&vm->throttled)
+		return 0;
 	return kind == WAITING ? *(volatile u32 *)&e->waiting : *(volatile u32 *)&e->runnable;
 }
 
@@ -83,11 +86,11 @@ __noinline int rank_take(u32 node, u32 kind, u32 *vm_id __arg_nonnull)
 		return false;
 	}
 	*vm_id = top.id;
-	if (counted(e, kind))
+	if (counted(vm, e, kind))
 		return true;
 	/* Whoever counts looks for the mark after that; here it is the other way round. */
 	__sync_lock_test_and_set(mark_of(e, kind), 0);
-	if (counted(e, kind))
+	if (counted(vm, e, kind))
 		rank_add(node, kind, top.id);
 	return false;
 }

@@ -98,10 +98,16 @@ static u64 costop_at(const struct thread *t, u64 now)
 	struct vm *vm = t->side != SOLO ? vm_of(t->side) : NULL;
 	u64 lead;
 
-	if (!vm || !vm->on[t->node % MAX_NODES].waiting)
+	if (!vm || vm->sensitive || !vm->on[t->node % MAX_NODES].waiting)
 		return 0;
 	lead = lead_of(t);
 	return now + LATE_NS + (lead < vm->costop_ns ? vm->costop_ns - lead : 0);
+}
+
+/* Of two times, of which 0 is never. */
+static u64 earlier(u64 a, u64 b)
+{
+	return a && (!b || a < b) ? a : b;
 }
 
 static void ask_at(struct pcpu_state *pc, u64 at)
@@ -115,17 +121,17 @@ static void ask_at(struct pcpu_state *pc, u64 at)
 /* What runs on this pCPU from @now on, @t: when to ask again. */
 static void pace(struct pcpu_state *pc, const struct node_state *n, const struct thread *t, u64 now)
 {
-	u64 at = n->contended ? n->window_end : 0, lead_ends;
+	u64 at = n->contended ? n->window_end : 0;
 
 	if (n->contended && at <= now)
 		at = now + LATE_NS;
-	if (t->vm_id && t->node != pc->node && (!at || now + AWAY_NS < at))
-		at = now + AWAY_NS;
-	if (t->credit && (!at || now + CREDIT_NS < at))
-		at = now + CREDIT_NS;
-	lead_ends = at ? costop_at(t, now) : 0;
-	if (lead_ends && lead_ends < at)
-		at = lead_ends;
+	if (t->vm_id && t->node != pc->node)
+		at = earlier(at, now + AWAY_NS);
+	if (t->credit)
+		at = earlier(at, pc->credit_until);
+	if (n->contended)
+		at = earlier(at, costop_at(t, now));
+	at = earlier(at, budget_ends(t, now));
 	ask_at(pc, at);
 }
 
@@ -151,6 +157,10 @@ static void look(struct asking *a)
 	charge(a->prev, a->t, a->now);
 	if (a->t->credit && a->now >= a->pc->credit_until)
 		a->t->credit = false;
+	if (is_throttled(a->t)) {
+		hold(a->prev, a->t, HELD_THROTTLED);
+		a->t = NULL;
+	}
 }
 
 /* The vCPU here gives its place to a sibling. */
@@ -169,7 +179,7 @@ static bool costop(struct asking *a)
 {
 	struct vm *vm = a->t && a->t->side != SOLO ? vm_of(a->t->side) : NULL;
 
-	if (!vm || !vm->on[a->t->node % MAX_NODES].waiting || lead_of(a->t) <= vm->costop_ns)
+	if (!vm || vm->sensitive || !vm->on[a->t->node % MAX_NODES].waiting || lead_of(a->t) <= vm->costop_ns)
 		return false;
 	a->leads = true;
 	return pull_member(a->t->side, a->t->node, a->cpu, true);
@@ -262,7 +272,8 @@ static void dispatch_backfill(struct asking *a)
 	else if (a->t)
 		keep(a);
 	else if (!steal(a->pc->node, a->cpu) && !backfill(a->pc->node, a->cpu, false))
-		ask_at(a->pc, a->n->window_end);
+		ask_at(a->pc, a->n->elected ? a->n->window_end :
+					      earlier(a->n->window_end, release_at));
 }
 
 SEC("struct_ops/kvmgang_dispatch")
@@ -282,13 +293,15 @@ void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 		if (!a.n->contended)
 			return;
 	}
+	if (release_is_due(a.now))
+		release_due(a.pc->node, a.now);
 	window_renew(a.pc->node, a.now);
 	if (a.t && (a.t->credit || !a.n->contended))
 		keep(&a);
 	else if (!costop(&a) && !dispatch_claimed(&a) && !dispatch_slot(&a))
 		dispatch_backfill(&a);
 	if (a.leads && a.t)
-		hold(a.prev, a.t);
+		costop_begins(a.prev, a.t);
 }
 
 static void insert_here(struct task_struct *p, u64 enq_flags)
@@ -308,6 +321,8 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 	if (fault_strikes(p) || !t || !pc)
 		return prev_cpu;
 	take_side(p, t);
+	if (is_throttled(t))
+		return prev_cpu;
 	if (!t->vm_id)
 		change_node(t, pc->node);
 	else if (t->node != pc->node && t->home_cpu)
@@ -348,6 +363,12 @@ static void enqueue(struct task_struct *p, struct thread *t, struct node_state *
 	else
 		scx_bpf_dsq_insert_vtime(p, vm_dsq(t->side, t->node), SLICE_NS, t->vtime,
 					 enq_flags);
+	if (is_throttled(t)) {
+		t->called = 0;
+		hold(p, t, HELD_THROTTLED);
+		contend(t->node);
+		return;
+	}
 	cpu = t->called ? (s32)t->called - 1 : scx_bpf_pick_idle_cpu_node(p->cpus_ptr, t->node, 0);
 	t->called = 0;
 	if (cpu >= 0)
@@ -425,7 +446,7 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 		return;
 	uncount_waiting(t);
 	t->started = now;
-	t->held = false;
+	t->held = 0;
 	if (pc->node == t->node)
 		t->home_cpu = bpf_get_smp_processor_id() + 1;
 	pc->side = t->side;

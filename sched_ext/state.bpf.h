@@ -41,7 +41,7 @@ struct thread {
 	bool runnable;		/* counted in entity::runnable */
 	bool queued;		/* counted in entity::waiting */
 	bool credit;		/* runs on credit: outside its VM's window, for a short time */
-	bool held;		/* waits because it is ahead of its siblings */
+	u32 held;		/* HELD_COSTOP: waits because it is ahead of its siblings, ... */
 };
 
 /* Whoever takes part in windows: a ganged VM, or the solo tasks, on a node. */
@@ -70,6 +70,12 @@ struct vm {
 	u64 costop_ns, costart_ns;
 	u32 shares;
 	u32 gang;
+	u32 limit, reservation;	/* milli-pCPU */
+	u32 sensitive;
+	/* See limit.bpf.h. */
+	u32 throttled;
+	s64 budget, reserved;	/* ns of pCPU time that are left of them */
+	u64 refilled_at;
 	struct entity on[MAX_NODES];
 	u32 queue[MAX_NODES];	/* NO_QUEUE, ... */
 };

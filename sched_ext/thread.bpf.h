@@ -9,7 +9,7 @@
 #ifndef KVMGANG_THREAD_BPF_H
 #define KVMGANG_THREAD_BPF_H
 
-#include "home.bpf.h"
+#include "limit.bpf.h"
 
 /*
  * Does a VM gang whose setting is auto? A vCPU that spins for its siblings does not sleep. Where
@@ -273,6 +273,8 @@ static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u
 	if (t->burst >= WINDOW_NS)
 		sample_burst(vm, t);
 	__sync_fetch_and_add(&e->vtime, fair_charge(ns, vm->shares));
+	if (vm->reservation && vm->reserved > 0)
+		e->vtime = fair_ceiling(e->vtime, fair_floor(0, n->clock, LAG_NS));
 	if (!n->contended)
 		clock_advance(n, e->vtime);
 	else
@@ -313,7 +315,9 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 	if (!t->started || !n)
 		return;
 	t->started = now;
-	if (vm && now >= vm->home_looked_at + HOME_PERIOD_NS)
+	if (vm)
+		draw(vm, t->vm_id, ns, now);
+	if (vm && !vm->throttled && now >= vm->home_looked_at + HOME_PERIOD_NS)
 		home_review(p, t->vm_id, now);
 	if (vm)
 		charge_vcpu(n, vm, t, ns);

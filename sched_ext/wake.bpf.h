@@ -20,7 +20,8 @@
 
 /*
  * Who is this far behind the clock has credit: those who sleep for most of the time. Who always
- * runs is near to it, and waits for his window.
+ * runs is near to it, and waits for his window. A VM that is sensitive to latency has credit as soon
+ * as it is behind at all, and for as long as a window.
  */
 #define CREDIT_LAG_NS	(LAG_NS / 2)
 
@@ -70,14 +71,17 @@ __noinline int wake_into_slot(struct task_struct *p __arg_trusted, s32 prev_cpu,
 static bool wake_on_credit(struct thread *t, const struct node_state *n, s32 cpu)
 {
 	struct vm *vm = t->side != SOLO ? vm_of(t->side) : NULL;
+	u64 now = bpf_ktime_get_ns(), old, length = CREDIT_NS, lag = CREDIT_LAG_NS;
 	struct pcpu_state *pc = pcpu_of(cpu);
-	u64 now = bpf_ktime_get_ns(), old;
 
-	if (!pc || (vm && is_strict(vm)) || standing(t, n) + CREDIT_LAG_NS >= n->clock)
+	if (vm && vm->sensitive) {
+		length = WINDOW_NS;
+		lag = 0;
+	}
+	if (!pc || (vm && (is_strict(vm) || vm->throttled)) || standing(t, n) + lag >= n->clock)
 		return false;
 	old = pc->credit_until;
-	if (now < old ||
-	    __sync_val_compare_and_swap(&pc->credit_until, old, now + CREDIT_NS) != old)
+	if (now < old || __sync_val_compare_and_swap(&pc->credit_until, old, now + length) != old)
 		return false;
 	event(pc->node, EVENT_CREDIT);
 	t->credit = true;

@@ -225,6 +225,29 @@ __noinline int window_renew(u32 node, u64 now)
 	return 0;
 }
 
+/* The window of @n has lost its purpose. */
+static void window_cut(struct node_state *n, u64 now)
+{
+	if (n->window_end > now)
+		n->window_end = now;
+}
+
+/* Who runs nothing asks again at once. */
+static void wake_idle(const struct node_state *n)
+{
+	int i;
+
+	bpf_for(i, 0, MAX_CPUS) {
+		struct pcpu_state *pc;
+
+		if (i >= n->nr_cpus || i >= MAX_CPUS)
+			break;
+		pc = pcpu_of(n->cpu[i]);
+		if (pc && !pc->side)
+			kvmgang_resched_cpu(n->cpu[i]);
+	}
+}
+
 static u64 claim_of(u64 window, u32 vm_id)
 {
 	return window << 32 | vm_id;

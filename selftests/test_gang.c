@@ -5,95 +5,17 @@
  *
  * Shares of time are of virtual time, which on the lab host is that of instructions executed.
  */
-#include <signal.h>
-#include <sys/wait.h>
-
+#include "guests.h"
 #include "host.h"
 #include "policy.h"
-#include "service.h"
 #include "snap.h"
 #include "tap.h"
-#include "vmm.h"
-
-/* To attach takes an emulated CPU some seconds. */
-#define TIMEOUT_S	300
-
-/* In which what was before, or a first choice, no longer shows. */
-#define SETTLE_MS	300
-
-static struct service begin(int nr)
-{
-	alarm(TIMEOUT_S);
-	if (access("/sys/kernel/sched_ext", F_OK))
-		tap_skip("the kernel has no sched_ext");
-	if (nr_cpus() < nr)
-		tap_skip("needs %d CPUs", nr);
-	policy_begin();
-	return service_start(NULL, "--once");
-}
-
-static void end(struct service *service)
-{
-	if (!EXPECT(service_end(service, SIGTERM), ==, 0))
-		tap_note("%s", service->said);
-	EXPECT(scheduler_is("disabled"), ==, true);
-}
-
-/* Shares are of a node: what several are worth together depends on who lives where. */
-static struct service begin_on_one_node(void)
-{
-	if (node_of(nth_cpu(0)) != node_of(nth_cpu(nr_cpus() - 1)))
-		tap_skip("needs a host of one node");
-	return begin(4);
-}
-
-struct guest {
-	struct vm *vm;
-	uint32_t id;
-	int nr_vcpus;
-	struct kvmgang_counters during;		/* the VM's sum, of the last guests_watch() */
-};
-
-static void guest_start(struct guest *guest, int nr_vcpus, const char *program)
-{
-	guest->nr_vcpus = nr_vcpus;
-	guest->vm = vm_new(nr_vcpus);
-	vm_start(guest->vm, program, 0);
-	guest->id = vm_id_wait(guest->vm);
-}
-
-/* What happens to @guests in @ms. Returns ns of run of all together. */
-static uint64_t guests_watch(struct guest *guests, int nr, int ms)
-{
-	struct snap first = {}, last = {};
-	uint64_t run = 0;
-	int i;
-
-	snap_read(&first, ALL_VMS);
-	sleep_ms(ms);
-	snap_read(&last, ALL_VMS);
-	for (i = 0; i < nr; i++) {
-		const __u64 *from = (const __u64 *)&snap_vm(&first, guests[i].id)->sum;
-		const __u64 *to = (const __u64 *)&snap_vm(&last, guests[i].id)->sum;
-		__u64 *difference = (__u64 *)&guests[i].during;
-		size_t n;
-
-		for (n = 0; n < sizeof(guests[i].during) / sizeof(*to); n++)
-			difference[n] = to[n] - from[n];
-		run += guests[i].during.state_ns[KVMGANG_RUN];
-	}
-	snap_check_order(&first, &last);
-	snap_free(&first);
-	snap_free(&last);
-	return run;
-}
 
 /*
  * A VM gets its time in windows of 6 ms on all its pCPUs, and how many of these lie in between is a
  * matter of one more or less. But for that it is 1 % of its entitlement.
  */
 #define FAIR_MS		effort(1000, 10000)
-#define WINDOW_NS	(6 * NSEC_PER_MSEC)
 
 static void expect_fair(struct guest *guests, const int *shares, int nr)
 {
@@ -117,7 +39,7 @@ static void expect_fair(struct guest *guests, const int *shares, int nr)
 /* What a VM may have by its shares it can use: they are as wide as the host. */
 static void share_out(const char *program, const int *shares)
 {
-	struct service service = begin_on_one_node();
+	struct service service = guests_begin_on_one_node();
 	struct guest guests[3];
 	int i;
 
@@ -127,7 +49,7 @@ static void share_out(const char *program, const int *shares)
 	}
 	sleep_ms(SETTLE_MS);
 	expect_fair(guests, shares, 3);
-	end(&service);
+	guests_end(&service);
 }
 
 static void test_shares(void)
@@ -144,7 +66,7 @@ static void test_shares_of_gangs(void)
 static void test_shares_by_vm(void)
 {
 	static const int equal[] = { 100, 100, 100 };
-	struct service service = begin(2);
+	struct service service = guests_begin(2);
 	struct guest guests[3];
 	int i;
 
@@ -154,13 +76,13 @@ static void test_shares_by_vm(void)
 	}
 	sleep_ms(SETTLE_MS);
 	expect_fair(guests, equal, 3);
-	end(&service);
+	guests_end(&service);
 }
 
 /* Two VMs as wide as the host, whose vCPUs meet at barriers: apart, they would hardly get on. */
 static void test_windows(void)
 {
-	struct service service = begin_on_one_node();
+	struct service service = guests_begin_on_one_node();
 	uint64_t alone, together;
 	struct guest guests[2];
 	int i;
@@ -180,13 +102,13 @@ static void test_windows(void)
 	EXPECT(10 * together, >=, 8 * alone);
 	for (i = 0; i < 2; i++)
 		EXPECT(guests[i].during.state_ns[KVMGANG_READY], >, 0);
-	end(&service);
+	guests_end(&service);
 }
 
 /* On a host where everybody has a pCPU nobody is held, and each sibling has one of its own. */
 static void test_idle_host(void)
 {
-	struct service service = begin(4);
+	struct service service = guests_begin(4);
 	struct kvmgang_vcpu_row a, b;
 	struct guest guest;
 
@@ -199,7 +121,7 @@ static void test_idle_host(void)
 	EXPECT(a.cpu, !=, b.cpu);
 	EXPECT(guest.during.state_ns[KVMGANG_COSTOP], ==, 0);
 	EXPECT(100 * guest.during.state_ns[KVMGANG_RUN], >=, 98 * state_sum(&guest.during));
-	end(&service);
+	guests_end(&service);
 }
 
 /*
@@ -229,7 +151,7 @@ static uint64_t lead_with(struct guest *guest, int costop_us, int costart_us)
 
 static void test_costop(void)
 {
-	struct service service = begin(3);
+	struct service service = guests_begin(3);
 	struct guest guest = { .nr_vcpus = 2 }, rivals[3];
 	int i;
 
@@ -248,13 +170,13 @@ static void test_costop(void)
 	/* Without a bound it would be some 50 ms, half as much again. Windows are the grain. */
 	EXPECT(lead_with(&guest, 3000, 2000), <=, 6 * WINDOW_NS);
 	EXPECT(guest.during.state_ns[KVMGANG_COSTOP], >, 0);
-	end(&service);
+	guests_end(&service);
 }
 
 /* Two VMs for each node; every one fits. */
 static void test_homes(void)
 {
-	struct service service = begin(4);
+	struct service service = guests_begin(4);
 	struct guest guests[4];
 	int homes[2] = {}, i;
 	struct snap snap = {};
@@ -281,13 +203,13 @@ static void test_homes(void)
 		EXPECT(100 * guests[i].during.run_remote_ns, <=,
 		       guests[i].during.state_ns[KVMGANG_RUN]);
 	}
-	end(&service);
+	guests_end(&service);
 }
 
 /* Where the user wants it, a VM lives, at once and with all its vCPUs. */
 static void test_wanted_home(void)
 {
-	struct service service = begin(4);
+	struct service service = guests_begin(4);
 	int node = node_of(nth_cpu(nr_cpus() - 1));
 	struct guest guest;
 
@@ -302,7 +224,7 @@ static void test_wanted_home(void)
 	EXPECT(100 * guest.during.run_remote_ns, <=, guest.during.state_ns[KVMGANG_RUN]);
 	EXPECT(row_read(guest.id, 0).node, ==, node);
 	EXPECT(row_read(guest.id, 1).node, ==, node);
-	end(&service);
+	guests_end(&service);
 }
 
 /*
@@ -311,7 +233,7 @@ static void test_wanted_home(void)
  */
 static void test_affinity(void)
 {
-	struct service service = begin(4);
+	struct service service = guests_begin(4);
 	int last = nth_cpu(nr_cpus() - 1);
 	struct hog hog = {};
 	struct guest rivals[2];
@@ -335,13 +257,13 @@ static void test_affinity(void)
 	EXPECT(ran, >=, 2 * SETTLE_MS * NSEC_PER_MSEC / 3 - 3 * WINDOW_NS);
 	EXPECT(ran, <=, 2 * SETTLE_MS * NSEC_PER_MSEC / 3 + 3 * WINDOW_NS);
 	hog_stop(&hog);
-	end(&service);
+	guests_end(&service);
 }
 
 /* Spinners for a lock that is held by one who waits: the scheduler lets him run. */
 static void test_yields(void)
 {
-	struct service service = begin(3);
+	struct service service = guests_begin(3);
 	struct guest guest = { .vm = vm_new(4) }, rival;
 	int i;
 
@@ -358,7 +280,7 @@ static void test_yields(void)
 	EXPECT(guest.during.yields_honoured, >, 0);
 	/* Each vCPU may have been in one when we looked first. */
 	EXPECT(guest.during.yields_honoured, <=, guest.during.yields_asked + 4);
-	end(&service);
+	guests_end(&service);
 }
 
 TAP_MAIN(

@@ -23,6 +23,7 @@ static const char *const event_keys[NR_EVENTS] = {
 	[EVENT_YIELD] = "yields_asked",
 	[EVENT_YIELD_HONOURED] = "yields_honoured",
 	[EVENT_CREDIT] = "credits",
+	[EVENT_THROTTLE] = "throttles",
 	[EVENT_HOME_MOVE] = "home_moves",
 };
 
@@ -123,6 +124,7 @@ int command_status(const struct options *options)
 		{ "COSTOPS", NULL, "costops", &as_count },
 		{ "YIELDS", NULL, "yields_asked", &as_count },
 		{ "HONOURED", NULL, "yields_honoured", &as_count },
+		{ "THROTTLES", NULL, "throttles", &as_count },
 		{ "HOME-MOVES", NULL, "home_moves", &as_count },
 	};
 	struct kvmgang_info info;

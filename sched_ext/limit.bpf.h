@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Limits: what all vCPUs of a VM together may use. They draw from one budget (budget.h). When that
+ * is used up the VM is throttled: its vCPUs stop within LATE_NS of each other, since each pCPU's
+ * timer was set by what was left for all, and none of them runs before there is a turn for all.
+ * So no vCPU is stopped alone while siblings spin for it. A turn is earned after two seconds at the
+ * latest, however low the limit: far below the kernel's 30 s for a task that waits and the 20 s
+ * after which a guest reports a soft lockup.
+ *
+ * A throttled VM falls out of the ranks, takes part in no window, and its vCPUs are left where they
+ * are queued. VMs that are throttled are in one more heap, by the time when they may go on.
+ *
+ * A reservation is the other way round: as long as the VM has not used what it earns by it, nobody
+ * is more entitled.
+ *
+ * Budgets change by atomic operations, their bounds are kept without: at worst a few us are lost.
+ * VMM threads draw from no budget.
+ */
+#ifndef KVMGANG_LIMIT_BPF_H
+#define KVMGANG_LIMIT_BPF_H
+
+#include "budget.h"
+#include "hold.bpf.h"
+#include "home.bpf.h"
+
+/*
+ * For how long all vCPUs of a VM run together at least. It is the error of a limit, too: 2 ms of
+ * four vCPUs is half a percent of one and a half pCPUs' second.
+ */
+#define TURN_NS		(WINDOW_NS / 3)
+
+/* Budgets of VMs that do not run are brought up to date as often as this at most. */
+#define REFILL_NS	10000ULL
+
+/* Throttled VMs that are looked at when the first one may go on. */
+#define MAX_RELEASED	16
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct rank);
+} throttled_vms SEC(".maps");
+
+/* When the first of them may go on; 0: there is none. Written under the heap's lock. */
+__u64 release_at;
+
+static struct rank *throttled_rank(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&throttled_vms, &zero);
+}
+
+static void throttled_push(struct rank *r, u32 vm_id, u64 until)
+{
+	bpf_spin_lock(&r->lock);
+	heap_push(&r->heap, vm_id, until);
+	release_at = r->heap.at[1].key;
+	bpf_spin_unlock(&r->lock);
+}
+
+static struct heap_entry throttled_pop(struct rank *r)
+{
+	struct heap_entry top;
+
+	bpf_spin_lock(&r->lock);
+	top = heap_pop(&r->heap);
+	release_at = r->heap.nr ? r->heap.at[1].key : 0;
+	bpf_spin_unlock(&r->lock);
+	return top;
+}
+
+static struct vm *limited_vm(const struct thread *t)
+{
+	return t->side != SOLO ? vm_of(t->side) : NULL;
+}
+
+static bool is_throttled(const struct thread *t)
+{
+	struct vm *vm = limited_vm(t);
+
+	return vm && vm->throttled;
+}
+
+/* All that wait of VM @vm_id on @node are throttled from now on, or not any more. */
+__noinline int mark_waiting(u32 vm_id, u32 node, bool throttled)
+{
+	struct task_struct *p;
+
+	bpf_for_each(scx_dsq, p, vm_dsq(vm_id, node), 0) {
+		struct thread *t = thread_of(p);
+
+		if (t && throttled)
+			hold(p, t, HELD_THROTTLED);
+		else if (t)
+			release(p, t);
+	}
+	return 0;
+}
+
+/*
+ * One pCPU throttles; the others that run the VM find out when they ask. If the window was its
+ * alone, it is time for the next one.
+ */
+__noinline int throttle(u32 vm_id, u64 now)
+{
+	struct rank *r = throttled_rank();
+	struct vm *vm = vm_of(vm_id);
+	struct node_state *n;
+	s64 burst;
+	u32 node;
+
+	if (!vm || !r || !vm->limit || __sync_val_compare_and_swap(&vm->throttled, 0, 1))
+		return 0;
+	burst = budget_burst(vm->threads, TURN_NS, vm->limit);
+	/* Whoever overdrew it, as when the limit was lowered, does not pay for long. */
+	if (vm->budget < -burst)
+		vm->budget = -burst;
+	event(vm->home, EVENT_THROTTLE);
+	n = node_of(vm->home);
+	if (n && n->elected == 1)
+		window_cut(n, now);
+	bpf_for(node, 0, MAX_NODES)
+		if (vm->queue[node % MAX_NODES] == HAS_QUEUE)
+			mark_waiting(vm_id, node, true);
+	throttled_push(r, vm_id, now + budget_wait(vm->budget, burst, vm->limit));
+	return 0;
+}
+
+__noinline int throttle_end(u32 vm_id)
+{
+	struct vm *vm = vm_of(vm_id);
+	u32 node;
+
+	if (!vm)
+		return 0;
+	/* Who is counted from here on is ranked by who counts. */
+	__sync_lock_test_and_set(&vm->throttled, 0);
+	bpf_for(node, 0, MAX_NODES) {
+		struct entity *e = &vm->on[node % MAX_NODES];
+
+		if (vm->queue[node % MAX_NODES] != HAS_QUEUE)
+			continue;
+		mark_waiting(vm_id, node, false);
+		if (e->runnable)
+			rank_add(node, RUNNABLE, vm_id);
+		if (e->waiting && !is_strict(vm))
+			rank_add(node, WAITING, vm_id);
+	}
+	return 0;
+}
+
+static bool release_is_due(u64 now)
+{
+	u64 at = *(volatile u64 *)&release_at;
+
+	return at && now >= at;
+}
+
+/*
+ * Lets those VMs go on that may, but between windows only: in the midst of one they would get its
+ * leftover pCPUs, one now and one then. A window in which no VM has a part ends for them.
+ */
+__noinline int release_due(u32 node, u64 now)
+{
+	struct node_state *n = node_of(node);
+	struct rank *r = throttled_rank();
+	int i;
+
+	if (!n || !r || (n->elected && now < n->window_end))
+		return 0;
+	bpf_for(i, 0, MAX_RELEASED) {
+		struct heap_entry top;
+
+		if (!release_is_due(now))
+			break;
+		top = throttled_pop(r);
+		if (!top.id)
+			break;
+		if (top.key > now) {
+			throttled_push(r, top.id, top.key);
+			break;
+		}
+		throttle_end(top.id);
+	}
+	window_cut(n, now);
+	wake_idle(n);
+	return 0;
+}
+
+static void refill(struct vm *vm, u64 now)
+{
+	u64 before = vm->refilled_at, ns = now > before ? now - before : 0;
+	s64 most;
+
+	if (ns < REFILL_NS || __sync_val_compare_and_swap(&vm->refilled_at, before, now) != before)
+		return;
+	most = budget_burst(vm->threads, TURN_NS, vm->limit) +
+	       budget_earned(2 * WINDOW_NS, vm->limit);
+	__sync_fetch_and_add(&vm->budget, budget_earned(ns, vm->limit));
+	if (vm->budget > most)
+		vm->budget = most;
+	most = budget_earned(2 * WINDOW_NS, vm->reservation);
+	__sync_fetch_and_add(&vm->reserved, budget_earned(ns, vm->reservation));
+	if (vm->reserved > most)
+		vm->reserved = most;
+}
+
+/* VM @vm_id ran for @ns up to @now. */
+static void draw(struct vm *vm, u32 vm_id, u64 ns, u64 now)
+{
+	s64 deepest = -(s64)budget_earned(BUDGET_SECOND, vm->reservation);
+
+	if (!vm->limit && !vm->reservation)
+		return;
+	refill(vm, now);
+	__sync_fetch_and_sub(&vm->budget, ns);
+	__sync_fetch_and_sub(&vm->reserved, ns);
+	/* What it gets beyond its reservation does not count against it for more than a second. */
+	if (vm->reserved < deepest)
+		vm->reserved = deepest;
+	if (vm->limit && vm->budget <= 0)
+		throttle(vm_id, now);
+}
+
+/* When the budget of @t's VM will be used up as it is being used; 0: never. */
+static u64 budget_ends(const struct thread *t, u64 now)
+{
+	struct vm *vm = limited_vm(t);
+	const struct entity *e;
+	u32 running;
+	u64 ns;
+
+	if (!vm || !vm->limit)
+		return 0;
+	e = &vm->on[t->node % MAX_NODES];
+	running = e->runnable > e->waiting ? e->runnable - e->waiting : 1;
+	ns = budget_lasts(vm->budget, running, vm->limit);
+	return ns ? now + ns : 0;
+}
+
+#endif /* KVMGANG_LIMIT_BPF_H */

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Guests under the scheduler, and what they got of the host by the module's account. The scheduler
+ * is attached as a user would attach it; if the kernel throws it out the test fails.
+ */
+#ifndef SELFTESTS_GUESTS_H
+#define SELFTESTS_GUESTS_H
+
+#include <stdint.h>
+#include <linux/kvmgang.h>
+
+#include "service.h"
+#include "vmm.h"
+
+/* In which what was before, or a first choice, no longer shows. */
+#define SETTLE_MS	300
+
+/* The scheduler's. */
+#define WINDOW_NS	(6 * NSEC_PER_MSEC)
+
+/* Skips the test on a host with fewer than @nr pCPUs, or without sched_ext. */
+struct service guests_begin(int nr);
+
+/* Shares are of a node: what several are worth together depends on who lives where. */
+struct service guests_begin_on_one_node(void);
+void guests_end(struct service *service);
+
+struct guest {
+	struct vm *vm;
+	uint32_t id;
+	int nr_vcpus;
+	struct kvmgang_counters during;		/* the VM's sum, of the last guests_watch() */
+};
+
+void guest_start(struct guest *guest, int nr_vcpus, const char *program);
+
+/* What happens to @guests in @ms. Returns ns of run of all together. */
+uint64_t guests_watch(struct guest *guests, int nr, int ms);
+
+#endif /* SELFTESTS_GUESTS_H */
