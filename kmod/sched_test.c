@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The scheduler's pure parts, which BPF runs: fair.h, heap.h and home.h. What it does with them is
- * for selftests/test_gang.c.
+ * The scheduler's pure parts, which BPF runs: budget.h, fair.h, heap.h and home.h. What it does with
+ * them is for selftests/test_gang.c and test_limit.c.
  */
 #include <kunit/test.h>
 #include <linux/array_size.h>
 
 #include "kunit.h"
+#include "sched_ext/budget.h"
 #include "sched_ext/fair.h"
 #include "sched_ext/heap.h"
 #include "sched_ext/home.h"
@@ -219,6 +220,51 @@ static void test_homes_settle(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, moves, 0);
 }
 
+static void test_budget(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, budget_earned(6000000, 1500), 9000000);
+	KUNIT_EXPECT_EQ(test, budget_earned(3600 * BUDGET_SECOND, 1), 1000000);
+	KUNIT_EXPECT_EQ(test, budget_burst(4, 2000000, 1500), 8000000);
+	KUNIT_EXPECT_EQ(test, budget_burst(4, 2000000, 1), 1000000);
+	KUNIT_EXPECT_EQ(test, budget_burst(0, 2000000, 1000), 2000000);
+	KUNIT_EXPECT_EQ(test, budget_wait(8000000, 8000000, 1000), 0);
+	KUNIT_EXPECT_EQ(test, budget_wait(-2000000, 8000000, 1000), 10000001);
+	/* Four that draw while one and a half is earned. */
+	KUNIT_EXPECT_EQ(test, budget_lasts(5000000, 4, 1500), 2000001);
+	KUNIT_EXPECT_EQ(test, budget_lasts(-5, 4, 1500), 1);
+	KUNIT_EXPECT_EQ(test, budget_lasts(5, 1, 1500), 0);
+}
+
+/* Turns as long as the budget lasts, and pauses until there is one: the limit comes out of it. */
+static void test_budget_turns(struct kunit *test)
+{
+	static const u32 limits[] = { 1, 10, 100, 1500, 3999 };
+	const u32 vcpus = 4;
+	u64 ns, now, used;
+	s64 budget, burst;
+	u32 i, turn;
+
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		burst = budget_burst(vcpus, 2000000, limits[i]);
+		budget = burst;
+		now = 0;
+		used = 0;
+		for (turn = 0; turn < 1000; turn++) {
+			ns = budget_lasts(budget, vcpus, limits[i]);
+			now += ns;
+			used += vcpus * ns;
+			budget += (s64)budget_earned(ns, limits[i]) - (s64)(vcpus * ns);
+			ns = budget_wait(budget, burst, limits[i]);
+			KUNIT_ASSERT_LE(test, ns, 2 * BUDGET_SECOND);
+			now += ns;
+			budget += budget_earned(ns, limits[i]);
+		}
+		/* Within a thousandth: earnings are rounded down to a nanosecond each time. */
+		KUNIT_EXPECT_LE(test, used * 1000, now / 1000 * limits[i] * 1001);
+		KUNIT_EXPECT_GE(test, used * 1000, now / 1000 * limits[i] * 999);
+	}
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(test_heap_empty),
 	KUNIT_CASE(test_heap_full),
@@ -229,6 +275,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_recent),
 	KUNIT_CASE(test_window_end),
 	KUNIT_CASE(test_mean),
+	KUNIT_CASE(test_budget),
+	KUNIT_CASE(test_budget_turns),
 	KUNIT_CASE(test_home),
 	KUNIT_CASE(test_homes_settle),
 	{}

@@ -10,8 +10,8 @@
  * A throttled VM falls out of the ranks, takes part in no window, and its vCPUs are left where they
  * are queued. VMs that are throttled are in one more heap, by the time when they may go on.
  *
- * A reservation is the other way round: as long as the VM has not used what it earns by it, nobody
- * is more entitled.
+ * A reservation is the other way round: a VM that has not used what it earns by it comes first in
+ * the next window, whatever its virtual time; see elect_reserved().
  *
  * Budgets change by atomic operations, their bounds are kept without: at worst a few us are lost.
  * VMM threads draw from no budget.
@@ -144,7 +144,7 @@ __noinline int throttle_end(u32 vm_id)
 			continue;
 		mark_waiting(vm_id, node, false);
 		if (e->runnable)
-			rank_add(node, RUNNABLE, vm_id);
+			rank_add_runnable(vm, node, vm_id);
 		if (e->waiting && !is_strict(vm))
 			rank_add(node, WAITING, vm_id);
 	}
@@ -228,14 +228,16 @@ static void draw(struct vm *vm, u32 vm_id, u64 ns, u64 now)
 static u64 budget_ends(const struct thread *t, u64 now)
 {
 	struct vm *vm = limited_vm(t);
-	const struct entity *e;
+	struct node_state *n = node_of(t->node);
 	u32 running;
 	u64 ns;
 
-	if (!vm || !vm->limit)
+	if (!vm || !n || !vm->limit)
 		return 0;
-	e = &vm->on[t->node % MAX_NODES];
-	running = e->runnable > e->waiting ? e->runnable - e->waiting : 1;
+	/* Those that have not begun yet will in a moment; if not, there is something left then. */
+	running = vm->on[t->node % MAX_NODES].runnable;
+	if (running > n->nr_cpus)
+		running = n->nr_cpus;
 	ns = budget_lasts(vm->budget, running, vm->limit);
 	return ns ? now + ns : 0;
 }

@@ -21,6 +21,12 @@ enum { LATENCY_NORMAL, LATENCY_SENSITIVE };
 
 #define NSEC_PER_USEC	1000ULL
 
+/*
+ * Without any co-stop a vCPU that shares its pCPU with others might wait for good while its VM, by
+ * the siblings, gets all that it is entitled to. So what is not to be held back is, but late.
+ */
+#define MOST_SKEW_NS	(1000000 * NSEC_PER_USEC)
+
 /* Changes while it is read are seen next time: the generation is older than what is read. */
 __noinline int policy_read(u32 vm_id)
 {
@@ -37,6 +43,10 @@ __noinline int policy_read(u32 vm_id)
 	vm->limit = policy.limit;
 	vm->reservation = policy.reservation;
 	vm->sensitive = policy.latency == LATENCY_SENSITIVE;
+	if (vm->sensitive) {
+		vm->costop_ns = MOST_SKEW_NS;
+		vm->costart_ns = MOST_SKEW_NS;
+	}
 	if (vm->wanted_nodes != policy.home_nodes)
 		vm->home_looked_at = 0;
 	vm->wanted_nodes = policy.home_nodes;

@@ -47,9 +47,9 @@ static void costop_begins(const struct task_struct *p, struct thread *t)
 static bool is_costopped(const struct task_struct *p, struct thread *t, const struct vm *vm,
 			 u64 lead)
 {
-	if (lead > vm->costop_ns && !vm->sensitive)
+	if (lead > vm->costop_ns)
 		costop_begins(p, t);
-	else if (lead <= vm->costart_ns || vm->sensitive)
+	else if (lead <= vm->costart_ns)
 		release(p, t);
 	return t->held;
 }

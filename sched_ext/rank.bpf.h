@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Ranks: the VMs of a node in the order of virtual time, those that have runnable members and those
- * that have waiting ones. A rank is a heap under a lock; nothing but the heap is touched while that
+ * that have waiting ones; and those of the runnable that have a reservation, in the order of when
+ * there is something to use of it. A rank is a heap under a lock; nothing but the heap is touched while that
  * is held. Solo tasks are in no rank, their queue is in order by itself.
  *
  * A VM is put in when something is counted for it (struct entity), and falls out when it comes up
@@ -10,6 +11,7 @@
 #ifndef KVMGANG_RANK_BPF_H
 #define KVMGANG_RANK_BPF_H
 
+#include "budget.h"
 #include "state.bpf.h"
 
 static struct rank *rank_of(u32 node, u32 kind)
@@ -26,6 +28,14 @@ static void rank_push(struct rank *r, u32 vm_id, u64 vtime)
 	bpf_spin_unlock(&r->lock);
 }
 
+static u64 key_of(const struct vm *vm, u32 node, u32 kind)
+{
+	if (kind != RESERVED)
+		return vm->on[node % MAX_NODES].vtime;
+	return vm->refilled_at + (vm->reservation ? budget_wait(vm->reserved, 0, vm->reservation)
+						  : 0);
+}
+
 /* Puts @vm_id back that rank_next() took out. */
 __noinline int rank_return(u32 node, u32 kind, u32 vm_id)
 {
@@ -33,13 +43,20 @@ __noinline int rank_return(u32 node, u32 kind, u32 vm_id)
 	struct vm *vm = vm_of(vm_id);
 
 	if (r && vm)
-		rank_push(r, vm_id, vm->on[node % MAX_NODES].vtime);
+		rank_push(r, vm_id, key_of(vm, node, kind));
 	return 0;
 }
 
 static u32 *mark_of(struct entity *e, u32 kind)
 {
-	return kind == WAITING ? &e->in_waiting : &e->in_runnable;
+	switch (kind) {
+	case WAITING:
+		return &e->in_waiting;
+	case RESERVED:
+		return &e->in_reserved;
+	default:
+		return &e->in_runnable;
+	}
 }
 
 /* Puts @vm_id, for which something has just been counted, into a heap unless it is there. */
@@ -51,16 +68,24 @@ __noinline int rank_add(u32 node, u32 kind, u32 vm_id)
 	if (!r || !vm || node >= MAX_NODES)
 		return 0;
 	if (!__sync_val_compare_and_swap(mark_of(&vm->on[node], kind), 0, 1))
-		rank_push(r, vm_id, vm->on[node].vtime);
+		rank_push(r, vm_id, key_of(vm, node, kind));
 	return 0;
 }
 
 /* A throttled VM has nothing to run; it is added again when it may go on. */
 static u32 counted(const struct vm *vm, const struct entity *e, u32 kind)
 {
-	if (*(volatile u32 *)&vm->throttled)
+	if (*(volatile u32 *)&vm->throttled || (kind == RESERVED && !vm->reservation))
 		return 0;
 	return kind == WAITING ? *(volatile u32 *)&e->waiting : *(volatile u32 *)&e->runnable;
+}
+
+/* Something is runnable of @vm, which is @vm_id. */
+static void rank_add_runnable(const struct vm *vm, u32 node, u32 vm_id)
+{
+	rank_add(node, RUNNABLE, vm_id);
+	if (vm->reservation)
+		rank_add(node, RESERVED, vm_id);
 }
 
 /* Takes the top out; true: @vm_id is a VM that has something to run, and with an exact key. */
@@ -70,6 +95,7 @@ __noinline int rank_take(u32 node, u32 kind, u32 *vm_id __arg_nonnull)
 	struct heap_entry top;
 	struct entity *e;
 	struct vm *vm;
+	u64 key;
 
 	*vm_id = 0;
 	if (!r || node >= MAX_NODES)
@@ -81,8 +107,9 @@ __noinline int rank_take(u32 node, u32 kind, u32 *vm_id __arg_nonnull)
 	if (!vm)
 		return !top.id;
 	e = &vm->on[node];
-	if (e->vtime > top.key) {
-		rank_push(r, top.id, e->vtime);
+	key = key_of(vm, node, kind);
+	if (key > top.key) {
+		rank_push(r, top.id, key);
 		return false;
 	}
 	*vm_id = top.id;
@@ -96,7 +123,7 @@ __noinline int rank_take(u32 node, u32 kind, u32 *vm_id __arg_nonnull)
 }
 
 /*
- * The VM with the least virtual time that has waiting or runnable tasks on @node, out of its heap;
+ * The first VM of the rank that has something to run on @node, out of its heap;
  * the caller returns it. 0: there is none.
  */
 __noinline u32 rank_next(u32 node, u32 kind)

@@ -19,6 +19,8 @@
  * queue per node, by virtual time, and take part in windows as if they were one more VM. A host
  * where nobody waits has no windows and no timers.
  *
+ * What may be had at most and is had at least: limit.bpf.h.
+ *
  * How far apart. A vCPU that is more than costop_us ahead of a sibling that waits gives its pCPU to
  * it, or to another VM, and is in co-stop until it is no more than costart_us ahead (pull.bpf.h).
  * Progress is run and sleep; that of one who slept ends at the foremost of its siblings. A pCPU
@@ -33,7 +35,7 @@
  *
  * What it does not do: split a VM that is wider than a node into gangs of several nodes; it has one
  * home and shares that node's pCPUs among its vCPUs, and other nodes' when these have nothing to
- * do. Nor does it follow cpu.weight of cgroups.
+ * do. Nor does it follow cpu.weight and cpu.max of cgroups.
  *
  * Who knows what: state.bpf.h has the data, rank.bpf.h the order of VMs, pull.bpf.h what a pCPU may
  * run next, report.bpf.h and interface.h what the command is told. All tasks have a slice of 1 ns,
@@ -98,7 +100,7 @@ static u64 costop_at(const struct thread *t, u64 now)
 	struct vm *vm = t->side != SOLO ? vm_of(t->side) : NULL;
 	u64 lead;
 
-	if (!vm || vm->sensitive || !vm->on[t->node % MAX_NODES].waiting)
+	if (!vm || !vm->on[t->node % MAX_NODES].waiting)
 		return 0;
 	lead = lead_of(t);
 	return now + LATE_NS + (lead < vm->costop_ns ? vm->costop_ns - lead : 0);
@@ -179,7 +181,7 @@ static bool costop(struct asking *a)
 {
 	struct vm *vm = a->t && a->t->side != SOLO ? vm_of(a->t->side) : NULL;
 
-	if (!vm || vm->sensitive || !vm->on[a->t->node % MAX_NODES].waiting || lead_of(a->t) <= vm->costop_ns)
+	if (!vm || !vm->on[a->t->node % MAX_NODES].waiting || lead_of(a->t) <= vm->costop_ns)
 		return false;
 	a->leads = true;
 	return pull_member(a->t->side, a->t->node, a->cpu, true);

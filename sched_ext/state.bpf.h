@@ -49,8 +49,9 @@ struct entity {
 	u64 vtime;		/* virtual; unused for solo tasks, which have their own */
 	u32 runnable;		/* tasks that run or want to */
 	u32 waiting;		/* of these, on a queue */
-	u32 in_runnable;	/* the VM is in the rank of the runnable ... */
-	u32 in_waiting;		/* ... or of the waiting */
+	u32 in_runnable;	/* the VM is in the rank of the runnable, ... */
+	u32 in_waiting;		/* ... the waiting, ... */
+	u32 in_reserved;	/* ... or those that have a reservation */
 	u32 passed_over;	/* at the last election, because it did not fit */
 };
 
@@ -84,6 +85,7 @@ struct vm {
 struct gang {
 	u32 vm_id;
 	s32 slots;		/* not taken yet */
+	u32 rank;		/* that it comes from */
 };
 
 struct gangs {
@@ -155,7 +157,7 @@ struct {
 	__type(value, struct pcpu_state);
 } pcpus SEC(".maps");
 
-enum { RUNNABLE, WAITING, NR_RANKS };
+enum { RUNNABLE, WAITING, RESERVED, NR_RANKS };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -70,7 +70,7 @@ static void count_runnable(struct thread *t)
 	t->runnable = true;
 	__sync_fetch_and_add(&e->runnable, 1);
 	if (vm)
-		rank_add(t->node, RUNNABLE, t->side);
+		rank_add_runnable(vm, t->node, t->side);
 }
 
 static void uncount_runnable(struct thread *t)
@@ -239,8 +239,12 @@ static void take_side(struct task_struct *p, struct thread *t)
 	node = node_for(p, vm ? vm->home : t->node);
 	if (vm && vm_gangs(vm) && has_queue(vm, t->vm_id, node))
 		side = t->vm_id;
-	if (side == t->side && node == t->node)
+	if (side == t->side && node == t->node) {
+		/* It may have a reservation since. */
+		if (side != SOLO && runnable)
+			rank_add_runnable(vm, node, side);
 		return;
+	}
 	uncount_runnable(t);
 	t->side = side;
 	change_node(t, node);
@@ -273,8 +277,6 @@ static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u
 	if (t->burst >= WINDOW_NS)
 		sample_burst(vm, t);
 	__sync_fetch_and_add(&e->vtime, fair_charge(ns, vm->shares));
-	if (vm->reservation && vm->reserved > 0)
-		e->vtime = fair_ceiling(e->vtime, fair_floor(0, n->clock, LAG_NS));
 	if (!n->contended)
 		clock_advance(n, e->vtime);
 	else

@@ -50,17 +50,24 @@
 /* VMs that do not fit and are passed over, before the rest of the pCPUs goes to backfill. */
 #define MAX_MISFITS	8
 
+/* VMs that get a part of one window by their reservations. */
+#define MAX_RESERVED	16
+
 static void clock_advance(struct node_state *n, u64 vtime)
 {
 	if (n->clock < vtime)
 		n->clock = vtime;
 }
 
+static u64 stride_of(const struct node_state *n)
+{
+	return n->stride > LEAST_STRIDE_NS ? n->stride : LEAST_STRIDE_NS;
+}
+
 /* What he may have come to at most whose LEAD_WINDOWS are @vns of virtual time. */
 static u64 vtime_ceiling(const struct node_state *n, u64 vns)
 {
-	u64 stride = n->stride > LEAST_STRIDE_NS ? n->stride : LEAST_STRIDE_NS;
-	u64 longest = stride * MAX_WAIT_WINDOWS;
+	u64 longest = stride_of(n) * MAX_WAIT_WINDOWS;
 
 	return n->clock + (vns < longest ? vns : longest);
 }
@@ -83,21 +90,46 @@ static void clock_follow(struct node_state *n, const struct entity *e, u64 vtime
 }
 
 /*
- * Adds @e, which is @vm_id on this node, to the window that is being made. Returns the slots that
+ * Nobody who waits came up in the election: those who have all that they can use took the pCPUs,
+ * @first before all. If the clock stood still now they could not come to be ahead of who waits.
+ */
+static void clock_follow_first(struct node_state *n, u32 node, const struct gang *first)
+{
+	struct vm *vm = vm_of(first->vm_id);
+
+	if (!n->clocked && vm && first->rank == RUNNABLE)
+		clock_advance(n, vm->on[node % MAX_NODES].vtime);
+}
+
+/*
+ * Adds @e, which is @vm_id of @rank on this node, to the window that is being made. Returns the slots that
  * it gets of @left: as many as it has runnable tasks or, unless it should be @whole, what there is.
  */
-static u32 gangs_add(struct gangs *gangs, u32 vm_id, struct entity *e, u32 left, bool whole)
+static u32 gangs_add(struct gangs *gangs, u32 vm_id, u32 rank, struct entity *e, u32 left,
+		     bool whole)
 {
 	u32 slots = e->runnable <= left ? e->runnable : whole ? 0 : left;
 	u32 nr = gangs->nr;
 
-	e->passed_over = !slots;
+	e->passed_over = left && !slots;
 	if (nr >= MAX_GANGS)
 		return 0;
 	gangs->gang[nr].vm_id = vm_id;
 	gangs->gang[nr].slots = slots;
+	gangs->gang[nr].rank = rank;
 	gangs->nr = nr + 1;
 	return slots;
+}
+
+static bool gangs_have(const struct gangs *gangs, u32 vm_id)
+{
+	int i;
+
+	bpf_for(i, 0, MAX_RESERVED)
+		if (i < gangs->nr && gangs->gang[i].rank == RESERVED &&
+		    gangs->gang[i].vm_id == vm_id)
+			return true;
+	return false;
 }
 
 /* The least virtual time of the solo tasks that wait; 0: none does. */
@@ -138,15 +170,50 @@ __noinline int elect_one(u32 node, u32 left, int first)
 	if (!n->solo_elected && n->solo.runnable && n->solo_vtime <= e->vtime) {
 		n->solo_elected = 1;
 		clock_follow(n, &n->solo, n->solo_vtime);
-		slots = gangs_add(gangs, SOLO, &n->solo, left, false);
+		slots = gangs_add(gangs, SOLO, RUNNABLE, &n->solo, left, false);
 		left -= slots;
 	}
 	clock_follow(n, e, e->vtime);
 	whole = !first && (is_strict(vm) || !e->passed_over);
-	members = gangs_add(gangs, vm_id, e, left, whole);
+	/* By its reservation it has its part already. */
+	if (gangs_have(gangs, vm_id))
+		left = 0;
+	members = gangs_add(gangs, vm_id, RUNNABLE, e, left, whole);
 	n->elected += members > 0;
 	n->members += members;
 	return slots + members;
+}
+
+/*
+ * VMs that have not had what is reserved for them come first, each with what it can use. Returns
+ * the slots that they got of @left.
+ */
+__noinline int elect_reserved(u32 node, u32 left, u64 now)
+{
+	struct node_state *n = node_of(node);
+	u32 vm_id, slots, all = left;
+	struct gangs *gangs;
+	struct vm *vm;
+	int i;
+
+	if (!n || node >= MAX_NODES)
+		return 0;
+	gangs = &n->gangs[(n->window + 1) % 2];
+	bpf_for(i, 0, MAX_RESERVED) {
+		vm_id = rank_next(node, RESERVED);
+		vm = vm_of(vm_id);
+		if (!vm)
+			break;
+		if (!left || key_of(vm, node, RESERVED) > now) {
+			rank_return(node, RESERVED, vm_id);
+			break;
+		}
+		slots = gangs_add(gangs, vm_id, RESERVED, &vm->on[node], left, false);
+		left -= slots;
+		n->elected += slots > 0;
+		n->members += slots;
+	}
+	return all - left;
 }
 
 /* The next window of @node; only one pCPU at a time is here. */
@@ -167,13 +234,14 @@ __noinline int elect(u32 node, u64 now)
 	n->elected = 0;
 	n->members = 0;
 	clock_measure(n);
+	left -= elect_reserved(node, left, now);
 	n->solo_vtime = fair_floor(solo_head(node) ?: n->solo_vtime, n->clock, LAG_NS);
 	bpf_for(i, 0, MAX_GANGS - 1) {
 		int slots;
 
 		if (!left || misfits > MAX_MISFITS)
 			break;
-		slots = elect_one(node, left, !i);
+		slots = elect_one(node, left, left == n->nr_cpus);
 		if (slots < 0)
 			break;
 		misfits += !slots;
@@ -181,12 +249,14 @@ __noinline int elect(u32 node, u64 now)
 	}
 	if (!n->solo_elected && left && n->solo.runnable) {
 		clock_follow(n, &n->solo, n->solo_vtime);
-		gangs_add(gangs, SOLO, &n->solo, left, false);
+		gangs_add(gangs, SOLO, RUNNABLE, &n->solo, left, false);
 	}
+	if (gangs->nr)
+		clock_follow_first(n, node, &gangs->gang[0]);
 	bpf_for(i, 0, MAX_GANGS) {
 		if (i >= gangs->nr || i >= MAX_GANGS)
 			break;
-		rank_return(node, RUNNABLE, gangs->gang[i].vm_id);
+		rank_return(node, gangs->gang[i].rank, gangs->gang[i].vm_id);
 	}
 	n->width = n->elected ? (n->members + n->elected - 1) / n->elected : 1;
 	event(node, EVENT_WINDOW);
