@@ -278,8 +278,10 @@ static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVMGANG_INFO, FMODE_READ, do_info, kvmgang_info, out_refused),
 	IOCTL_OP(KVMGANG_SNAPSHOT, FMODE_READ, do_snapshot, kvmgang_snapshot, out_end_ns),
 	IOCTL_OP(KVMGANG_LOOKUP, FMODE_READ, do_lookup, kvmgang_lookup, out_reserved),
-	IOCTL_OP(KVMGANG_GET_POLICY, FMODE_READ, do_get_policy, kvmgang_policy, setting),
-	IOCTL_OP(KVMGANG_SET_POLICY, FMODE_WRITE, do_set_policy, kvmgang_policy, setting),
+	IOCTL_OP(KVMGANG_GET_POLICY, FMODE_READ, do_get_policy, kvmgang_policy,
+		 setting[KVMGANG_KEY_HOME_NODES]),
+	IOCTL_OP(KVMGANG_SET_POLICY, FMODE_WRITE, do_set_policy, kvmgang_policy,
+		 setting[KVMGANG_KEY_HOME_NODES]),
 };
 
 static long kvmgang_ioctl(struct file *file, unsigned int cmd, unsigned long uarg)
