@@ -245,6 +245,11 @@ static int do_set_policy(void *arg)
 		policy->out_bad = request.bad;
 		policy->out_bad_vm = request.bad_vm;
 	}
+	if (err == -ENOSPC) {
+		policy->setting[KVMGANG_KEY_HOME_NODES].value = request.full.nodes;
+		policy->setting[KVMGANG_KEY_LIMIT].value = request.full.capacity;
+		policy->setting[KVMGANG_KEY_RESERVATION].value = request.full.reserved;
+	}
 	return err;
 }
 
@@ -312,7 +317,7 @@ static long kvmgang_ioctl(struct file *file, unsigned int cmd, unsigned long uar
 	arg.size = size;
 
 	err = op->run(&arg);
-	/* How much is needed, and which keys were refused; else the argument is as it was. */
+	/* How much is needed, which keys were refused and why; else the argument is as it was. */
 	if (err && err != -ENOSPC && err != -EINVAL && err != -ERANGE)
 		return err;
 	if (copy_to_user(user, &arg, min_t(size_t, size, op->size)))
