@@ -245,6 +245,11 @@ static int do_set_policy(void *arg)
 		policy->out_bad = request.bad;
 		policy->out_bad_vm = request.bad_vm;
 	}
+	if (err == -ENOSPC) {
+		policy->setting[KVMGANG_KEY_HOME_NODES].value = request.full.nodes;
+		policy->setting[KVMGANG_KEY_LIMIT].value = request.full.capacity;
+		policy->setting[KVMGANG_KEY_RESERVATION].value = request.full.reserved;
+	}
 	return err;
 }
 
@@ -278,8 +283,10 @@ static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(KVMGANG_INFO, FMODE_READ, do_info, kvmgang_info, out_refused),
 	IOCTL_OP(KVMGANG_SNAPSHOT, FMODE_READ, do_snapshot, kvmgang_snapshot, out_end_ns),
 	IOCTL_OP(KVMGANG_LOOKUP, FMODE_READ, do_lookup, kvmgang_lookup, out_reserved),
-	IOCTL_OP(KVMGANG_GET_POLICY, FMODE_READ, do_get_policy, kvmgang_policy, setting),
-	IOCTL_OP(KVMGANG_SET_POLICY, FMODE_WRITE, do_set_policy, kvmgang_policy, setting),
+	IOCTL_OP(KVMGANG_GET_POLICY, FMODE_READ, do_get_policy, kvmgang_policy,
+		 setting[KVMGANG_KEY_HOME_NODES]),
+	IOCTL_OP(KVMGANG_SET_POLICY, FMODE_WRITE, do_set_policy, kvmgang_policy,
+		 setting[KVMGANG_KEY_HOME_NODES]),
 };
 
 static long kvmgang_ioctl(struct file *file, unsigned int cmd, unsigned long uarg)
@@ -310,7 +317,7 @@ static long kvmgang_ioctl(struct file *file, unsigned int cmd, unsigned long uar
 	arg.size = size;
 
 	err = op->run(&arg);
-	/* How much is needed, and which keys were refused; else the argument is as it was. */
+	/* How much is needed, which keys were refused and why; else the argument is as it was. */
 	if (err && err != -ENOSPC && err != -EINVAL && err != -ERANGE)
 		return err;
 	if (copy_to_user(user, &arg, min_t(size_t, size, op->size)))

@@ -169,11 +169,12 @@ __bpf_kfunc int kvmgang_set_home(u32 vm_id, u64 nodes)
 /**
  * kvmgang_set_cgroup - what a VM's cgroup says about it
  * @vm_id: the VM
- * @key: KVMGANG_KEY_SHARES, for cpu.weight
+ * @key: KVMGANG_KEY_SHARES, for cpu.weight; KVMGANG_KEY_LIMIT, for cpu.max
  * @value: in the key's range; U64_MAX: the cgroup says nothing
  *
  * It counts for a VM of which the user has not set @key, and outlives the scheduler. Which cgroup
- * is the VM's, of those that its threads are in and their ancestors, the scheduler knows.
+ * is the VM's, of those that its threads are in and their ancestors, the scheduler knows. A limit
+ * that comes this way may be below what the user has reserved for the VM.
  *
  * Return: 0; -EINVAL: another @key; -ERANGE: another @value; -ENOENT: no such VM.
  */

@@ -16,14 +16,16 @@
  * Whoever reads may hold run queue locks, so what was decided is written under publish_lock and a
  * sequence count, which make the change of several values one.
  *
- * Not here: which values are allowed (policy_keys.h), the doors (chardev.c, policy_sysfs.c,
- * kfunc.c).
+ * Not here: which values are allowed (policy_keys.h) and how many reservations (admission.h), the
+ * doors (chardev.c, policy_sysfs.c, kfunc.c).
  */
 #include <linux/capability.h>
+#include <linux/cpumask.h>
 #include <linux/mutex.h>
 #include <linux/nodemask.h>
 #include <linux/seqlock.h>
 
+#include "admission.h"
 #include "kfunc.h"
 #include "policy.h"
 #include "trace.h"
@@ -109,10 +111,14 @@ static void trace_change(const struct kvmgang_vm *vm, u64 keys)
 	}
 }
 
-/* Would any VM have values that contradict each other with @fresh defaults? Holds vms_rwsem. */
-static u64 check_defaults(const struct policy_settings *fresh, u32 *bad_vm)
+/*
+ * Those of @keys that would contradict others among @fresh defaults, or because of them among what
+ * a VM gets. A VM whose cgroup has done that to it does not stand in the way. Holds vms_rwsem.
+ */
+static u64 check_defaults(const struct policy_settings *fresh, u64 keys, u32 *bad_vm)
 {
-	u64 bad = policy_contradictions(fresh, NULL, NULL);
+	u64 bad = keys & policy_contradictions(fresh, NULL, NULL);
+	const struct kvmgang_vm_settings *has;
 	struct kvmgang_vm *vm;
 
 	if (bad)
@@ -120,7 +126,9 @@ static u64 check_defaults(const struct policy_settings *fresh, u32 *bad_vm)
 	list_for_each_entry_rcu(vm, &vms, link, lockdep_is_held(&vms_rwsem)) {
 		if (READ_ONCE(vm->dead))
 			continue;
-		bad = policy_contradictions(&vm->settings.own, &vm->settings.cgroup, fresh);
+		has = &vm->settings;
+		bad = keys & policy_contradictions(&has->own, &has->cgroup, fresh) &
+		      ~policy_contradictions(&has->own, &has->cgroup, &defaults);
 		if (bad) {
 			*bad_vm = vm->id;
 			return bad;
@@ -130,23 +138,90 @@ static u64 check_defaults(const struct policy_settings *fresh, u32 *bad_vm)
 	return 0;
 }
 
+/* @nodes 0: of the host. */
+static u64 milli_pcpus(u64 nodes)
+{
+	u64 pcpus = 0;
+	int cpu, node;
+
+	for_each_online_cpu(cpu) {
+		node = cpu_to_node(cpu);
+		pcpus += !nodes || (node < 64 && nodes & BIT_ULL(node));
+	}
+	return 1000 * pcpus;
+}
+
+/* Caller holds vms_rwsem. @changed, or with NULL the defaults, are to become @fresh. */
+static void fill_pool(struct admission_pool *pool, const struct kvmgang_vm *changed,
+		      const struct policy_settings *fresh)
+{
+	struct admission_claim before, after;
+	const struct kvmgang_vm_settings *has;
+	struct kvmgang_vm *vm;
+
+	list_for_each_entry_rcu(vm, &vms, link, lockdep_is_held(&vms_rwsem)) {
+		if (READ_ONCE(vm->dead))
+			continue;
+		has = &vm->settings;
+		before = admission_claim(&has->own, &has->cgroup, &defaults);
+		after = before;
+		if (!changed)
+			after = admission_claim(&has->own, &has->cgroup, fresh);
+		else if (vm == changed)
+			after = admission_claim(fresh, &has->cgroup, &defaults);
+		admission_add(pool, &before, &after);
+		cond_resched();
+	}
+}
+
+/* Is there room for what would be reserved? Caller and arguments as of fill_pool(). */
+static int admit(const struct kvmgang_vm *changed, const struct policy_settings *fresh, u64 keys,
+		 struct policy_request *request)
+{
+	u64 matters = policy_bit(KVMGANG_KEY_RESERVATION) | policy_bit(KVMGANG_KEY_HOME_NODES);
+	struct admission_pool pool = {};
+	u64 capacity;
+
+	if (!(keys & matters))
+		return 0;
+	do {
+		pool = (struct admission_pool){ .nodes = pool.next };
+		fill_pool(&pool, changed, fresh);
+		capacity = milli_pcpus(pool.nodes);
+		if (admission_refused(&pool, capacity)) {
+			/* Of the host a VM takes the same wherever its home is. */
+			if (!pool.nodes)
+				matters = policy_bit(KVMGANG_KEY_RESERVATION);
+			request->bad = keys & matters;
+			request->full.nodes = pool.nodes;
+			request->full.capacity = capacity;
+			request->full.reserved = pool.after;
+			return -ENOSPC;
+		}
+	} while (pool.next);
+	return 0;
+}
+
 /* Caller holds change_mutex and vms_rwsem. @vm NULL: the defaults. */
 static int change(struct kvmgang_vm *vm, struct policy_request *request)
 {
 	u64 keys = request->set.given | request->reset;
 	struct policy_settings *to = vm ? &vm->settings.own : &defaults;
 	struct policy_settings fresh = *to;
+	int err;
 
 	policy_apply(&fresh, &request->set, request->reset);
+	/* Of two that contradict each other one may not have been asked for. */
 	if (vm)
-		request->bad = policy_contradictions(&fresh, &vm->settings.cgroup, &defaults);
+		request->bad = keys & policy_contradictions(&fresh, &vm->settings.cgroup,
+							    &defaults);
 	else
-		request->bad = check_defaults(&fresh, &request->bad_vm);
-	if (request->bad) {
-		/* The other one of the two may not have been asked for. */
-		request->bad &= keys;
+		request->bad = check_defaults(&fresh, keys, &request->bad_vm);
+	if (request->bad)
 		return -EINVAL;
-	}
+	err = admit(vm, &fresh, keys, request);
+	if (err)
+		return err;
 	publish(to, &fresh);
 	if (keys & policy_bit(KVMGANG_KEY_HOME_NODES)) {
 		if (vm)

@@ -31,6 +31,10 @@ struct policy_request {
 	struct policy_settings set;
 	u64 bad;			/* out: the keys for which it was refused */
 	u32 bad_vm;			/* out: the VM that refuses a default */
+	struct {			/* out, with -ENOSPC: pCPUs of which too much is reserved */
+		u64 nodes;		/* theirs; 0: all that the host has */
+		u64 capacity, reserved;	/* milli-pCPU; the latter as it would be */
+	} full;
 };
 
 /*

@@ -70,9 +70,11 @@ static const struct policy_key policy_keys[KVMGANG_NR_KEYS] = {
 /* Keys of which the first may not be above the second. */
 static const struct policy_order {
 	enum kvmgang_key low, high;
+	int zero_is_none;		/* of the second, which is then above everything */
 } policy_orders[] = {
-	{ KVMGANG_KEY_COSTART_US, KVMGANG_KEY_COSTOP_US },
-	{ 0, 0 }
+	{ KVMGANG_KEY_COSTART_US, KVMGANG_KEY_COSTOP_US, 0 },
+	{ KVMGANG_KEY_RESERVATION, KVMGANG_KEY_LIMIT, 1 },
+	{ 0, 0, 0 }
 };
 
 /* What somebody gave: value[n] counts if bit n of @given is set. */
@@ -151,12 +153,13 @@ static inline __u64 policy_contradictions(const struct policy_settings *own,
 					  const struct policy_settings *defaults)
 {
 	const struct policy_order *o;
-	__u64 bad = 0;
+	__u64 bad = 0, low, high;
 	__u32 origin;
 
 	for (o = policy_orders; o->low != o->high; o++) {
-		if (policy_value(own, cgroup, defaults, o->low, &origin) >
-		    policy_value(own, cgroup, defaults, o->high, &origin))
+		low = policy_value(own, cgroup, defaults, o->low, &origin);
+		high = policy_value(own, cgroup, defaults, o->high, &origin);
+		if (low > high && (high || !o->zero_is_none))
 			bad |= policy_bit(o->low) | policy_bit(o->high);
 	}
 	return bad;

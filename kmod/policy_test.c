@@ -162,6 +162,39 @@ static void test_contradictions(struct kunit *test)
 	KUNIT_EXPECT_GT(test, lows, 0);
 }
 
+/* The same of reservation and limit, of which 0 is above everything. */
+static void test_reserved_above_limit(struct kunit *test)
+{
+	static const u64 choices[] = { U64_MAX, 0, 500, 1000 };
+	const u64 reservation = policy_bit(KVMGANG_KEY_RESERVATION);
+	const u64 limit = policy_bit(KVMGANG_KEY_LIMIT);
+	const u32 nr = ARRAY_SIZE(choices);
+	u32 i, nr_bad = 0;
+
+	for (i = 0; i < nr * nr * nr; i++) {
+		u64 low = choices[i % nr], high = choices[i / nr % nr], told = choices[i / nr / nr];
+		struct policy_settings own = {
+			.given = (low != U64_MAX ? reservation : 0) | (high != U64_MAX ? limit : 0),
+			.value = {
+				[KVMGANG_KEY_RESERVATION] = low,
+				[KVMGANG_KEY_LIMIT] = high,
+			},
+		}, cgroup = {
+			.given = told != U64_MAX ? limit : 0,
+			.value = { [KVMGANG_KEY_LIMIT] = told },
+		};
+		bool bad;
+
+		low = low == U64_MAX ? 0 : low;
+		high = high != U64_MAX ? high : told != U64_MAX ? told : 0;
+		bad = high && low > high;
+		KUNIT_ASSERT_EQ(test, policy_contradictions(&own, &cgroup, NULL),
+				bad ? reservation | limit : 0);
+		nr_bad += bad;
+	}
+	KUNIT_EXPECT_GT(test, nr_bad, 0);
+}
+
 static int set_one(u32 vm_id, u32 key, u64 value)
 {
 	struct policy_request request = { .vm_id = vm_id, .set.given = policy_bit(key) };
@@ -227,6 +260,36 @@ static void test_store(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, set_one(id, key, 70), -ENOENT);
 }
 
+/* A cgroup may contradict the user, who can still change all else, of the VM and by default. */
+static void test_limit_of_cgroup(struct kunit *test)
+{
+	struct fake_vm *vm = fake_vm_new(test, 1);
+	struct kvmgang_vcpu *vcpu = fake_vm_enter(vm, 0);
+	struct kvmgang_vm_policy answer;
+	u32 id;
+
+	KUNIT_ASSERT_NOT_NULL(test, vcpu);
+	id = vcpu->vm->id;
+	KUNIT_EXPECT_EQ(test, set_one(id, KVMGANG_KEY_RESERVATION, 1000), 0);
+	KUNIT_EXPECT_EQ(test, policy_tell_cgroup(id, KVMGANG_KEY_RESERVATION, 5), -EINVAL);
+	KUNIT_EXPECT_EQ(test, policy_tell_cgroup(id, KVMGANG_KEY_LIMIT, 500), 0);
+	KUNIT_ASSERT_EQ(test, policy_for_scheduler(id, &answer), 0);
+	KUNIT_EXPECT_EQ(test, answer.limit, 500);
+	KUNIT_EXPECT_EQ(test, answer.reservation, 1000);
+	KUNIT_EXPECT_EQ(test, answer.latency, KVMGANG_LATENCY_NORMAL);
+
+	KUNIT_EXPECT_EQ(test, set_one(id, KVMGANG_KEY_SHARES, 5), 0);
+	KUNIT_EXPECT_EQ(test, set_one(0, KVMGANG_KEY_SHARES, 5), 0);
+	KUNIT_EXPECT_EQ(test, set_one(0, KVMGANG_KEY_LIMIT, 900), 0);
+	KUNIT_EXPECT_EQ(test, set_one(id, KVMGANG_KEY_RESERVATION, 501), -EINVAL);
+	KUNIT_EXPECT_EQ(test, set_one(id, KVMGANG_KEY_RESERVATION, 500), 0);
+	KUNIT_EXPECT_EQ(test, policy_tell_cgroup(id, KVMGANG_KEY_LIMIT, U64_MAX), 0);
+	/* Now the default counts. */
+	KUNIT_EXPECT_EQ(test, set_one(0, KVMGANG_KEY_LIMIT, 499), -EINVAL);
+	KUNIT_EXPECT_EQ(test, set_one(id, KVMGANG_KEY_LIMIT, 0), 0);
+	KUNIT_EXPECT_EQ(test, set_one(0, KVMGANG_KEY_LIMIT, 499), 0);
+}
+
 static int begin(struct kunit *test)
 {
 	return reset(0, policy_known());
@@ -245,7 +308,9 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_apply),
 	KUNIT_CASE(test_value),
 	KUNIT_CASE(test_contradictions),
+	KUNIT_CASE(test_reserved_above_limit),
 	KUNIT_CASE(test_store),
+	KUNIT_CASE(test_limit_of_cgroup),
 	{}
 };
 

@@ -144,7 +144,10 @@ TRACE_EVENT(vcpu_hold,
 			 { KVMGANG_KEY_GANG,		"gang" },	\
 			 { KVMGANG_KEY_COSTOP_US,	"costop_us" },	\
 			 { KVMGANG_KEY_COSTART_US,	"costart_us" },	\
-			 { KVMGANG_KEY_HOME_NODES,	"home_nodes" })
+			 { KVMGANG_KEY_HOME_NODES,	"home_nodes" },	\
+			 { KVMGANG_KEY_LIMIT,		"limit" },	\
+			 { KVMGANG_KEY_RESERVATION,	"reservation" }, \
+			 { KVMGANG_KEY_LATENCY,		"latency" })
 
 #define show_origin(origin)						\
 	__print_symbolic(origin,					\

@@ -88,7 +88,7 @@ __u64 policy_generation;
 /* A struct in the skeleton would be one that the test cannot know. */
 struct {
 	__u64 generation, home_nodes, home;
-	__u32 shares, gang, costop_us, costart_us;
+	__u32 shares, gang, costop_us, costart_us, limit, reservation, latency;
 } policy;
 int policy_result;
 int policy_of_bad_size;
@@ -137,6 +137,9 @@ static void ask_and_tell(void)
 	policy.gang = got.gang;
 	policy.costop_us = got.costop_us;
 	policy.costart_us = got.costart_us;
+	policy.limit = got.limit;
+	policy.reservation = got.reservation;
+	policy.latency = got.latency;
 	__sync_fetch_and_add(&nr_asked, 1);
 }
 

@@ -21,6 +21,9 @@ const char * const policy_key_names[KVMGANG_NR_KEYS] = {
 	[KVMGANG_KEY_COSTOP_US] = "costop_us",
 	[KVMGANG_KEY_COSTART_US] = "costart_us",
 	[KVMGANG_KEY_HOME_NODES] = "home_nodes",
+	[KVMGANG_KEY_LIMIT] = "limit",
+	[KVMGANG_KEY_RESERVATION] = "reservation",
+	[KVMGANG_KEY_LATENCY] = "latency",
 };
 
 const __u64 policy_builtin[KVMGANG_NR_KEYS] = {

@@ -265,12 +265,17 @@ static void test_asked(void)
 	struct witness witness = {};
 	struct kvmgang_policy policy = {
 		.set = 1 << KVMGANG_KEY_SHARES | 1 << KVMGANG_KEY_GANG |
-		       1 << KVMGANG_KEY_COSTOP_US | 1 << KVMGANG_KEY_COSTART_US,
+		       1 << KVMGANG_KEY_COSTOP_US | 1 << KVMGANG_KEY_COSTART_US |
+		       1 << KVMGANG_KEY_LIMIT | 1 << KVMGANG_KEY_RESERVATION |
+		       1 << KVMGANG_KEY_LATENCY,
 		.setting = {
 			[KVMGANG_KEY_SHARES] = { .value = 77 },
 			[KVMGANG_KEY_GANG] = { .value = KVMGANG_GANG_STRICT },
 			[KVMGANG_KEY_COSTOP_US] = { .value = 5000 },
 			[KVMGANG_KEY_COSTART_US] = { .value = 4000 },
+			[KVMGANG_KEY_LIMIT] = { .value = 1500 },
+			[KVMGANG_KEY_RESERVATION] = { .value = 250 },
+			[KVMGANG_KEY_LATENCY] = { .value = KVMGANG_LATENCY_SENSITIVE },
 		},
 	};
 
@@ -282,6 +287,9 @@ static void test_asked(void)
 	EXPECT(scheduler->bss->policy_of_bad_size, ==, -EINVAL);
 	EXPECT(scheduler->bss->policy.shares, ==, 100);
 	EXPECT(scheduler->bss->policy.gang, ==, KVMGANG_GANG_AUTO);
+	EXPECT(scheduler->bss->policy.limit, ==, 0);
+	EXPECT(scheduler->bss->policy.reservation, ==, 0);
+	EXPECT(scheduler->bss->policy.latency, ==, KVMGANG_LATENCY_NORMAL);
 	EXPECT(scheduler->bss->policy.home_nodes, ==, 0);
 	EXPECT(scheduler->bss->policy.home, ==, 1ULL << node_of(nth_cpu(1)));
 
@@ -292,6 +300,9 @@ static void test_asked(void)
 	EXPECT(scheduler->bss->policy.gang, ==, KVMGANG_GANG_STRICT);
 	EXPECT(scheduler->bss->policy.costop_us, ==, 5000);
 	EXPECT(scheduler->bss->policy.costart_us, ==, 4000);
+	EXPECT(scheduler->bss->policy.limit, ==, 1500);
+	EXPECT(scheduler->bss->policy.reservation, ==, 250);
+	EXPECT(scheduler->bss->policy.latency, ==, KVMGANG_LATENCY_SENSITIVE);
 	EXPECT(scheduler->bss->policy.generation, ==, policy.out_generation);
 	EXPECT(scheduler->bss->policy_generation, ==, policy.out_generation);
 
@@ -361,6 +372,12 @@ static void test_told(void)
 	tell(other, KVMGANG_KEY_SHARES, ~0ULL);
 	EXPECT(scheduler->bss->set_cgroup_result, ==, 0);
 	expect_shares(vm_id, 100, KVMGANG_ORIGIN_DEFAULT);
+	tell(other, KVMGANG_KEY_LIMIT, 2500);
+	EXPECT(scheduler->bss->set_cgroup_result, ==, 0);
+	EXPECT(scheduler->bss->policy.limit, ==, 2500);
+	tell(other, KVMGANG_KEY_RESERVATION, 500);
+	EXPECT(scheduler->bss->set_cgroup_result, ==, -EINVAL);
+	EXPECT(scheduler->bss->policy.reservation, ==, 0);
 
 	scheduler->bss->asked_vm = 0xffffffff;
 	tell(other, KVMGANG_KEY_SHARES, 5);

@@ -3,10 +3,12 @@
  * Contracts 2 and 3: what is set of a VM is kept and found again with its origin; all of a call or
  * nothing of it; and it goes with the VM.
  *
- * What a scheduler makes of it is no matter here; what it can ask and tell is test_hold's.
+ * What a scheduler makes of it is no matter here; what it can ask and tell is test_hold's. How much
+ * can be reserved is test_policy_admission's.
  */
 #include <errno.h>
 #include <limits.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -44,6 +46,13 @@ static void test_set(void)
 		{ KVMGANG_KEY_COSTART_US, 3000 },
 		{ KVMGANG_KEY_HOME_NODES, 1 },
 		{ KVMGANG_KEY_HOME_NODES, 0 },
+		{ KVMGANG_KEY_LIMIT, 0 },
+		{ KVMGANG_KEY_LIMIT, 1 },
+		{ KVMGANG_KEY_LIMIT, KVMGANG_MILLI_PCPU_MAX },
+		{ KVMGANG_KEY_RESERVATION, 0 },
+		{ KVMGANG_KEY_RESERVATION, 1000 },
+		{ KVMGANG_KEY_LATENCY, KVMGANG_LATENCY_NORMAL },
+		{ KVMGANG_KEY_LATENCY, KVMGANG_LATENCY_SENSITIVE },
 	};
 	uint32_t vm_id = policy_begin_with_guest();
 	size_t i;
@@ -139,6 +148,11 @@ static void refuse_values(uint32_t vm_id)
 	refuse_value(vm_id, KVMGANG_KEY_COSTOP_US, KVMGANG_SKEW_US_MAX + 1);
 	refuse_value(vm_id, KVMGANG_KEY_COSTART_US, 0);
 	refuse_value(vm_id, KVMGANG_KEY_COSTART_US, huge);
+	refuse_value(vm_id, KVMGANG_KEY_LIMIT, KVMGANG_MILLI_PCPU_MAX + 1);
+	refuse_value(vm_id, KVMGANG_KEY_LIMIT, (1ULL << 32) + 100);
+	refuse_value(vm_id, KVMGANG_KEY_RESERVATION, KVMGANG_MILLI_PCPU_MAX + 1);
+	refuse_value(vm_id, KVMGANG_KEY_RESERVATION, huge);
+	refuse_value(vm_id, KVMGANG_KEY_LATENCY, KVMGANG_NR_LATENCIES);
 	refuse_value(vm_id, KVMGANG_KEY_HOME_NODES, huge);
 	/* No host of this test has a node 63; one good node beside it does not help. */
 	for (node = 0; node <= 1; node++)
@@ -190,6 +204,7 @@ static void test_struct(void)
 		struct kvmgang_policy policy;
 		__u64 unknown[2];
 	} longer = { .policy.size = sizeof(longer) };
+	const __u32 abi1 = offsetof(struct kvmgang_policy, setting[KVMGANG_KEY_HOME_NODES + 1]);
 	struct kvmgang_policy policy = { .set = 1 };
 
 	policy_begin();
@@ -201,9 +216,17 @@ static void test_struct(void)
 	policy = (struct kvmgang_policy){ .vm_id = 0xffffffff };
 	EXPECT(policy_call(policy_device, KVMGANG_GET_POLICY, &policy), ==, ENOENT);
 	EXPECT(policy_call(policy_device, KVMGANG_SET_POLICY, &policy), ==, ENOENT);
-	policy = (struct kvmgang_policy){ .size = sizeof(policy) - 8 };
+	/* The oldest callers know the keys up to home_nodes. */
+	policy = (struct kvmgang_policy){ .size = abi1 - 8 };
 	EXPECT(ioctl(policy_device, KVMGANG_GET_POLICY, &policy), ==, -1);
 	EXPECT(errno, ==, EINVAL);
+	policy = (struct kvmgang_policy){
+		.size = abi1,
+		.setting[KVMGANG_KEY_LIMIT].value = 5,
+	};
+	EXPECT(ioctl(policy_device, KVMGANG_GET_POLICY, &policy), ==, 0);
+	EXPECT(policy.setting[KVMGANG_KEY_SHARES].value, ==, 100);
+	EXPECT(policy.setting[KVMGANG_KEY_LIMIT].value, ==, 5);
 
 	EXPECT(ioctl(policy_device, KVMGANG_GET_POLICY, &longer), ==, 0);
 	EXPECT(longer.policy.setting[KVMGANG_KEY_SHARES].value, ==, 100);

@@ -131,6 +131,11 @@ static void check_doors(uint32_t vm_id)
 		{ KVMGANG_KEY_COSTART_US, "100", 100 },
 		{ KVMGANG_KEY_HOME_NODES, "0", 1 },
 		{ KVMGANG_KEY_HOME_NODES, "auto", 0 },
+		{ KVMGANG_KEY_LIMIT, "0", 0 },
+		{ KVMGANG_KEY_LIMIT, "1024000", KVMGANG_MILLI_PCPU_MAX },
+		{ KVMGANG_KEY_RESERVATION, "1000", 1000 },
+		{ KVMGANG_KEY_LATENCY, "normal", KVMGANG_LATENCY_NORMAL },
+		{ KVMGANG_KEY_LATENCY, "sensitive", KVMGANG_LATENCY_SENSITIVE },
 	};
 	char origin[64], line[64];
 	size_t i;
@@ -173,6 +178,9 @@ static void test_doors(void)
 		{ "home_nodes", "63", ERANGE }, { "home_nodes", "0,63", ERANGE },
 		{ "home_nodes", "64", ERANGE }, { "home_nodes", "x", EINVAL },
 		{ "home_nodes", "\n", EINVAL }, { "home_nodes", "1-0", EINVAL },
+		{ "limit", "1024001", ERANGE }, { "limit", "none", EINVAL },
+		{ "reservation", "1024001", ERANGE }, { "reservation", "0.5", EINVAL },
+		{ "latency", "high", EINVAL }, { "latency", "1", EINVAL },
 		{ "shares_origin", "user", EACCES },
 	};
 	uint32_t vm_id = policy_begin_with_guest();

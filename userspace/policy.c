@@ -239,47 +239,95 @@ static void format_setting(__u32 key, __u64 value, char *cell)
 	json_decref(json);
 }
 
+/* What @key is or would be, after what @policy asks for; false: that depends on the defaults. */
+static bool value_then(const struct kvmgang_policy *asked, __u32 key,
+		       const struct kvmgang_policy *now, __u64 *value)
+{
+	*value = (asked->set & policy_bit(key) ? asked : now)->setting[key].value;
+	return !(asked->reset & policy_bit(key));
+}
+
 /* @key cannot be what was asked because of another key, of the same VM or of a VM that inherits. */
 static void __attribute__((noreturn)) fail_order(const struct kvmgang_policy *asked, __u32 key,
-						 const char *value,
+						 const char *value, __u32 bad_vm,
 						 const struct kvmgang_policy *now)
 {
-	char range[256];
+	char range[256], whose[64] = " by default";
 
 	describe(key, range, sizeof(range));
 	for (const struct policy_order *o = policy_orders; o->low != o->high; o++) {
 		__u32 other = key == o->low ? o->high : o->low;
 		const char *side = key == o->low ? "above" : "below";
-		__u64 limit = asked->set & policy_bit(other) ? asked->setting[other].value :
-							       now->setting[other].value;
+		const char *none = key == o->high && o->zero_is_none ? "; or 0, which is none" : "";
+		__u64 bound;
 
 		if (key != o->low && key != o->high)
 			continue;
-		if (asked->out_bad_vm)
-			errx(STATUS_FAILED, "%s '%s': must be %s, and not %s %s of VM %u",
-			     policy_keys[key].name, value, range, side, policy_keys[other].name,
-			     asked->out_bad_vm);
-		errx(STATUS_FAILED, "%s '%s': must be %s, and not %s %s, which is %llu",
-		     policy_keys[key].name, value, range, side, policy_keys[other].name, limit);
+		if (bad_vm)
+			snprintf(whose, sizeof(whose), " of VM %u", bad_vm);
+		else if (value_then(asked, other, now, &bound))
+			snprintf(whose, sizeof(whose), ", which is %llu", bound);
+		errx(STATUS_FAILED, "%s '%s': must be %s, and not %s %s%s%s",
+		     policy_keys[key].name, value, range, side, policy_keys[other].name, whose,
+		     none);
 	}
 	errx(STATUS_FAILED, "%s '%s': the module refuses it", policy_keys[key].name, value);
 }
 
+/*
+ * There are too few pCPUs. @answer has the figures with what was asked; what one VM could be given
+ * follows from them.
+ */
+static void __attribute__((noreturn)) fail_full(const struct kvmgang_policy *asked, __u32 key,
+						const char *value,
+						const struct kvmgang_policy *answer,
+						const struct kvmgang_policy *now)
+{
+	__u64 nodes = answer->setting[KVMGANG_KEY_HOME_NODES].value;
+	__u64 capacity = answer->setting[KVMGANG_KEY_LIMIT].value;
+	__u64 reserved = answer->setting[KVMGANG_KEY_RESERVATION].value;
+	char list[CELL_SIZE], pcpus[CELL_SIZE + 64];
+	__u64 others, most;
+
+	snprintf(pcpus, sizeof(pcpus), "the host's %llu milli-pCPU", capacity);
+	if (nodes) {
+		format_setting(KVMGANG_KEY_HOME_NODES, nodes, list);
+		snprintf(pcpus, sizeof(pcpus), "the %llu milli-pCPU of nodes %s", capacity, list);
+	}
+	if (!asked->vm_id || !(asked->set & policy_bit(KVMGANG_KEY_RESERVATION)))
+		errx(STATUS_FAILED, "%s '%s': %llu of %s would be reserved", policy_keys[key].name,
+		     value, reserved, pcpus);
+	others = reserved - asked->setting[KVMGANG_KEY_RESERVATION].value;
+	most = others < capacity ? capacity - others : 0;
+	/* What it has it may keep, also when others have too much. */
+	if (!((asked->set | asked->reset) & policy_bit(KVMGANG_KEY_HOME_NODES)) &&
+	    most < now->setting[KVMGANG_KEY_RESERVATION].value)
+		most = now->setting[KVMGANG_KEY_RESERVATION].value;
+	errx(STATUS_FAILED, "%s '%s': must be at most %llu: other VMs reserve %llu of %s",
+	     policy_keys[key].name, value, most, others, pcpus);
+}
+
 /* Of several keys the first is named; the others would be, too, when that is mended. */
 static void __attribute__((noreturn)) fail_refused(const struct kvmgang_policy *asked, int error,
+						   const struct kvmgang_policy *answer,
 						   const struct kvmgang_policy *now)
 {
-	__u32 key = (__u32)__builtin_ctzll(asked->out_bad);
+	__u32 key = (__u32)__builtin_ctzll(answer->out_bad);
 	char value[CELL_SIZE] = DEFAULT;
 	char range[256];
 
+	/* A reservation can be made to fit; home nodes are the other way to do it. */
+	if (error == ENOSPC && answer->out_bad & policy_bit(KVMGANG_KEY_RESERVATION))
+		key = KVMGANG_KEY_RESERVATION;
 	if (asked->set & policy_bit(key))
 		format_setting(key, asked->setting[key].value, value);
 	if (!(now->out_known & policy_bit(key)))
 		errx(STATUS_FAILED, "key '%s': the module does not know it",
 		     policy_keys[key].name);
+	if (error == ENOSPC)
+		fail_full(asked, key, value, answer, now);
 	if (error != ERANGE)
-		fail_order(asked, key, value, now);
+		fail_order(asked, key, value, answer->out_bad_vm, now);
 	describe(key, range, sizeof(range));
 	if (policy_keys[key].type == POLICY_NODES)
 		errx(STATUS_FAILED, "%s '%s': must be %s, which have CPUs or memory",
@@ -288,14 +336,15 @@ static void __attribute__((noreturn)) fail_refused(const struct kvmgang_policy *
 	     range);
 }
 
-void fail_policy(const struct kvmgang_policy *asked, int error, const struct kvmgang_policy *now)
+void fail_policy(const struct kvmgang_policy *asked, int error,
+		 const struct kvmgang_policy *answer, const struct kvmgang_policy *now)
 {
 	if (error == ENOENT || !now)
 		errx(STATUS_FAILED, "VM id '%u': no VM has this id (any more)", asked->vm_id);
 	if (error == EPERM)
 		errx(STATUS_FAILED, "%s: to change something needs CAP_SYS_NICE", KVMGANG_DEVICE);
-	if ((error == EINVAL || error == ERANGE) && asked->out_bad)
-		fail_refused(asked, error, now);
+	if ((error == EINVAL || error == ERANGE || error == ENOSPC) && answer->out_bad)
+		fail_refused(asked, error, answer, now);
 	errno = error;
 	err(STATUS_FAILED, "%s: KVMGANG_SET_POLICY", KVMGANG_DEVICE);
 }

@@ -18,10 +18,11 @@ json_t *report_policy(const struct kvmgang_policy *policy);
 void print_policy(const json_t *policy);
 
 /*
- * Ends the command: the module refused @asked with @error, and @now is what was there; NULL: there
- * is no such VM.
+ * Ends the command: the module refused @asked with @error and changed it to @answer, and @now is
+ * what was there; NULL: there is no such VM.
  */
 void __attribute__((noreturn)) fail_policy(const struct kvmgang_policy *asked, int error,
+					   const struct kvmgang_policy *answer,
 					   const struct kvmgang_policy *now);
 
 #endif /* KVMGANG_POLICY_H */

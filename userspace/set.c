@@ -15,16 +15,16 @@
 #include "policy.h"
 #include "table.h"
 
-static void change(struct kvmgang_policy *asked)
+static void change(const struct kvmgang_policy *asked)
 {
+	struct kvmgang_policy answer = *asked, now;
 	int fd = device_open_to_change();
-	int error = device_set_policy(fd, asked);
-	struct kvmgang_policy now;
+	int error = device_set_policy(fd, &answer);
 	bool exists;
 
 	if (error) {
 		exists = device_get_policy(fd, asked->vm_id, &now);
-		fail_policy(asked, error, exists ? &now : NULL);
+		fail_policy(asked, error, &answer, exists ? &now : NULL);
 	}
 	close(fd);
 }

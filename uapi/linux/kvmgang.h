@@ -17,7 +17,8 @@
  *   ERANGE      a setting that is out of its range
  *   E2BIG       size beyond the kernel's and the tail is not zero, or beyond a page
  *   ENOENT      no such VM, or the thread is no vCPU
- *   ENOSPC      a buffer is too small; the needed counts come back
+ *   ENOSPC      a buffer is too small, or pCPUs are too few for what is to be reserved of them; the
+ *               needed counts, or the figures, come back
  *   ENOMEM      no memory for the copy
  *
  * Times are nanoseconds of the scheduler's clock (local_clock()); they never go backwards.
@@ -234,15 +235,19 @@ struct kvmgang_lookup {
  * default. Then home is what the scheduler chooses, and until it does, the node on which the VM's
  * first vCPU entered the guest first. struct kvmgang_vm_row has the nodes that result.
  *
- * KVMGANG_KEY_LIMIT: what all vCPUs of the VM together may use at most, in thousandths of a pCPU, up
- * to KVMGANG_MILLI_PCPU_MAX; 0: no limit, which is the default. The vCPUs stop together and are
- * throttled until there is something to use again, for 2 s at most. Without a setting of its own a
- * VM has the limit of its cgroup (cpu.max) if the scheduler told the module of it.
+ * KVMGANG_KEY_LIMIT: what all vCPUs of the VM together use at most, in thousandths of a pCPU
+ * (milli-pCPU), up to KVMGANG_MILLI_PCPU_MAX; 0: no limit, which is the default. The scheduler
+ * enforces it by stopping all vCPUs together, for 2 s at most, in which those that want to run are
+ * throttled. Hence the vCPUs of a VM with a limit run as a gang whatever KVMGANG_KEY_GANG is. What
+ * threads of the VMM that are no vCPUs use is not charged. Without a setting of its own a VM has
+ * the limit of its cgroup (cpu.max) if the scheduler that is or was attached told the module of it.
  *
- * KVMGANG_KEY_RESERVATION: what the VM gets at least if it wants it, in thousandths of a pCPU, up to
- * KVMGANG_MILLI_PCPU_MAX; 0.
+ * KVMGANG_KEY_RESERVATION: what the VM gets at least, as far as it wants to run, when others want
+ * the pCPUs too; milli-pCPU, up to KVMGANG_MILLI_PCPU_MAX; 0. Nobody can set one that is above the
+ * VM's limit, nor more of them than there are pCPUs: see struct kvmgang_policy.
  *
- * KVMGANG_KEY_LATENCY: an enum kvmgang_latency; normal.
+ * KVMGANG_KEY_LATENCY: an enum kvmgang_latency; normal. vCPUs of a VM that is sensitive preempt
+ * others when they wake up, within what their VM is entitled to, and are never in co-stop.
  */
 enum kvmgang_key {
 	KVMGANG_KEY_SHARES,
@@ -279,7 +284,7 @@ enum kvmgang_gang {
 
 enum kvmgang_latency {
 	KVMGANG_LATENCY_NORMAL,
-	KVMGANG_LATENCY_SENSITIVE,	/* vCPUs that wake up preempt others; never in co-stop */
+	KVMGANG_LATENCY_SENSITIVE,	/* see KVMGANG_KEY_LATENCY */
 	KVMGANG_NR_LATENCIES
 };
 
@@ -309,17 +314,32 @@ struct kvmgang_setting {
  * @out_bad: when SET was refused because of keys: these (bit n: key n); else left alone
  * @out_known: GET: keys that the module knows; settings beyond them are zero
  * @out_generation: GET: grows with every SET, by whomever; the settings are at least as new
- * @setting: by enum kvmgang_key; SET does not look at those that @set does not name
+ * @setting: by enum kvmgang_key; SET does not look at those that @set does not name; when SET was
+ *	refused with ENOSPC, three values say which pCPUs are too few
  *
  * SET does all that it is asked for at once, or nothing. Who reads meanwhile sees all of it or
  * nothing. A VM's settings go with it; a later VM begins with the defaults.
  *
  * ENOENT: @vm_id is no VM. ERANGE: a value is out of its range, or names nodes that are not there.
  * EINVAL with @out_bad set: unknown keys; keys that are to be both set and reset; co-start above
- * co-stop, in what is asked for and what remains together.
+ * co-stop, or a reservation above a limit other than 0, in what is asked for and what remains
+ * together. A cgroup's limit may still come to be below a reservation; then the limit counts.
+ *
+ * ENOSPC with @out_bad set: the reservations of all VMs, inherited ones included, would sum up to
+ * more than 1000 for each of the host's online pCPUs; or those of the VMs whose home nodes are not
+ * auto and within a set of nodes, to more than 1000 for each online pCPU of these. The sets that
+ * are looked at are those that VMs with a reservation have; not unions of them. Then in @setting
+ * are, as KVMGANG_KEY_HOME_NODES these nodes, or 0 for the host; as KVMGANG_KEY_LIMIT the
+ * milli-pCPU that their pCPUs are; as KVMGANG_KEY_RESERVATION the milli-pCPU of them that would be
+ * reserved.
+ *
+ * Only what adds to such a sum is refused. When pCPUs go, or a VM is born with a default for which
+ * there is no room, nothing else happens: all reservations stay, and the scheduler has less to give
+ * than they promise.
  *
  * Context: any thread; GET with the node open for reading, SET with the node open for writing and
- * CAP_SYS_NICE in the initial user namespace; may sleep. SET of defaults looks at every VM.
+ * CAP_SYS_NICE in the initial user namespace; may sleep. SET of defaults looks at every VM, and so
+ * does SET of reservations and home nodes, once for each set of nodes.
  */
 struct kvmgang_policy {
 	__u32 size;

@@ -9,7 +9,9 @@
  * /sys/kernel/sched_ext.
  *
  * What is asked to be set is written to the file FAKE_ASKED, or refused with FAKE_SET_ERRNO because
- * of the keys FAKE_BAD and the VM FAKE_BAD_VM; what there is to get does not change.
+ * of the keys FAKE_BAD and the VM FAKE_BAD_VM; what there is to get does not change. With ENOSPC
+ * FAKE_FULL is the reservations that there would be and the milli-pCPU that there are, of the nodes
+ * FAKE_FULL_NODES.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -172,7 +174,21 @@ static int fake_get_policy(struct kvmgang_policy *policy)
 	policy->setting[KVMGANG_KEY_SHARES].out_origin = KVMGANG_ORIGIN_CGROUP;
 	policy->setting[KVMGANG_KEY_HOME_NODES].value = 0xb;
 	policy->setting[KVMGANG_KEY_HOME_NODES].out_origin = KVMGANG_ORIGIN_USER;
+	policy->setting[KVMGANG_KEY_RESERVATION].value = 700;
+	policy->setting[KVMGANG_KEY_RESERVATION].out_origin = KVMGANG_ORIGIN_USER;
+	policy->setting[KVMGANG_KEY_LATENCY].value = KVMGANG_LATENCY_SENSITIVE;
+	policy->setting[KVMGANG_KEY_LATENCY].out_origin = KVMGANG_ORIGIN_USER;
 	return 0;
+}
+
+static void fake_full(struct kvmgang_policy *policy)
+{
+	const char *figures = getenv("FAKE_FULL");
+
+	policy->setting[KVMGANG_KEY_HOME_NODES].value = number("FAKE_FULL_NODES");
+	if (figures)
+		sscanf(figures, "%llu/%llu", &policy->setting[KVMGANG_KEY_RESERVATION].value,
+		       &policy->setting[KVMGANG_KEY_LIMIT].value);
 }
 
 static int fake_set_policy(struct kvmgang_policy *policy)
@@ -184,6 +200,8 @@ static int fake_set_policy(struct kvmgang_policy *policy)
 	if (errno) {
 		policy->out_bad = number("FAKE_BAD");
 		policy->out_bad_vm = number("FAKE_BAD_VM");
+		if (errno == ENOSPC)
+			fake_full(policy);
 		return -1;
 	}
 	file = path ? fopen(path, "we") : NULL;

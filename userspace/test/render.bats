@@ -257,7 +257,7 @@ refuses() {
 @test "run: refused before anything happens" {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	sched_ext disabled
-	FAKE_KFUNC_ABI=99 refuses "scheduler: kfunc ABI of the module is 99: must be 2"
+	FAKE_KFUNC_ABI=99 refuses "scheduler: kfunc ABI of the module is 99: must be 3"
 	FAKE_ERRNO=2 refuses "/dev/kvmgang: module kvmgang is not loaded (insmod kvmgang.ko)"
 	sched_ext enabled scx_other
 	refuses "scheduler: 'scx_other' is attached, and only one can be"
@@ -288,20 +288,26 @@ refuses() {
 	three_vms
 	fake show web -i 0.1
 	[ "$status" -eq 0 ]
-	[[ $output == *$'\nPolicy\nKEY        VALUE ORIGIN\nshares     250   cgroup\n'* ]]
-	[[ $output == *$'\ncostop_us  3000  default\n'* ]]
-	[[ $output == *$'\nhome_nodes 0-1,3 user\n'* ]]
+	[[ $output == *$'\nPolicy\nKEY         VALUE     ORIGIN\nshares      250       cgroup\n'* ]]
+	[[ $output == *$'\ncostop_us   3000      default\n'* ]]
+	[[ $output == *$'\nhome_nodes  0-1,3     user\n'* ]]
+	[[ $output == *$'\nlimit       0         default\nreservation 700       user\n'* ]]
+	[[ $output == *$'\nlatency     sensitive user\n'* ]]
 	fake show web -i 0.1 --json
 	json .policy.shares '{"value":250,"origin":"cgroup"}'
 	json .policy.gang '{"value":"auto","origin":"default"}'
 	json .policy.home_nodes '{"value":[0,1,3],"origin":"user"}'
-	json '.policy | keys | length' 5
+	json .policy.limit '{"value":0,"origin":"default"}'
+	json .policy.reservation '{"value":700,"origin":"user"}'
+	json .policy.latency '{"value":"sensitive","origin":"user"}'
+	json '.policy | keys | length' 8
 }
 
 @test "defaults" {
 	fake defaults
 	[ "$status" -eq 0 ]
-	[ "${lines[5]}" = "home_nodes auto  default" ]
+	[ "${lines[5]}" = "home_nodes  auto   default" ]
+	[ "${lines[8]}" = "latency     normal default" ]
 	fake defaults --json
 	json .home_nodes.value '"auto"'
 	json .costart_us '{"value":2000,"origin":"default"}'
@@ -309,14 +315,19 @@ refuses() {
 
 @test "set, reset and defaults ask for all at once" {
 	three_vms
-	asks "vm 1 set 0x1 reset 0: 10000 0 0 0 0" set web shares=10000
-	asks "vm 1 set 0x1f reset 0: 1 2 1000000 100 35" \
-		set 1 gang=strict shares=1 costart_us=100 home_nodes=0-1,5 costop_us=1000000
-	asks "vm 1 set 0x10 reset 0x1: 0 0 0 0 0" set web home_nodes=auto shares=default
-	asks "vm 1 set 0x10 reset 0: 0 0 0 0 9223372036854775808" set 1 home_nodes=63
-	asks "vm 1 set 0 reset 0x1f: 0 0 0 0 0" reset web
-	asks "vm 1 set 0 reset 0xa: 0 0 0 0 0" reset 1 gang costart_us
-	asks "vm 0 set 0x2 reset 0x4: 0 0 0 0 0" defaults gang=off costop_us=default
+	asks "vm 1 set 0x1 reset 0: 10000 0 0 0 0 0 0 0" set web shares=10000
+	asks "vm 1 set 0xff reset 0: 1 2 1000000 100 35 2500 1024000 1" \
+		set 1 gang=strict shares=1 costart_us=100 home_nodes=0-1,5 costop_us=1000000 \
+		latency=sensitive reservation=1024000 limit=2500
+	asks "vm 1 set 0x10 reset 0x1: 0 0 0 0 0 0 0 0" set web home_nodes=auto shares=default
+	asks "vm 1 set 0x10 reset 0: 0 0 0 0 9223372036854775808 0 0 0" set 1 home_nodes=63
+	asks "vm 1 set 0xe0 reset 0: 0 0 0 0 0 0 0 0" \
+		set 1 limit=0 reservation=0 latency=normal
+	asks "vm 1 set 0 reset 0xff: 0 0 0 0 0 0 0 0" reset web
+	asks "vm 1 set 0 reset 0xa: 0 0 0 0 0 0 0 0" reset 1 gang costart_us
+	asks "vm 1 set 0 reset 0x60: 0 0 0 0 0 0 0 0" reset 1 reservation limit
+	asks "vm 0 set 0x2 reset 0x4: 0 0 0 0 0 0 0 0" defaults gang=off costop_us=default
+	asks "vm 0 set 0x40 reset 0x80: 0 0 0 0 0 0 250 0" defaults reservation=250 latency=default
 }
 
 @test "what the module refuses is one line and status 1" {
@@ -337,6 +348,37 @@ refuses() {
 		set nobody shares=7
 	says "/dev/kvmgang: permission denied (root, or who may write it)" FAKE_ERRNO=13 \
 		defaults shares=7
+}
+
+@test "a reservation and a limit that contradict" {
+	three_vms
+	says "limit '600': must be 0 to 1024000, and not below reservation, which is 700; or 0, which is none" \
+		"FAKE_SET_ERRNO=22 FAKE_BAD=0x20" set web limit=600
+	says "limit '800': must be 0 to 1024000, and not below reservation, which is 900; or 0, which is none" \
+		"FAKE_SET_ERRNO=22 FAKE_BAD=0x60" set web limit=800 reservation=900
+	says "reservation '900': must be 0 to 1024000, and not above limit by default" \
+		"FAKE_SET_ERRNO=22 FAKE_BAD=0x40" set web limit=default reservation=900
+	says "limit '600': must be 0 to 1024000, and not below reservation of VM 7; or 0, which is none" \
+		"FAKE_SET_ERRNO=22 FAKE_BAD=0x20 FAKE_BAD_VM=7" defaults limit=600
+}
+
+@test "reservations for which there are no pCPUs" {
+	three_vms
+	says "reservation '3000': must be at most 1500: other VMs reserve 2500 of the host's 4000 milli-pCPU" \
+		"FAKE_SET_ERRNO=28 FAKE_BAD=0x40 FAKE_FULL=5500/4000" set web reservation=3000 shares=7
+	says "reservation '3000': must be at most 0: other VMs reserve 2000 of the 2000 milli-pCPU of nodes 0" \
+		"FAKE_SET_ERRNO=28 FAKE_BAD=0x50 FAKE_FULL=5000/2000 FAKE_FULL_NODES=1" \
+		set web reservation=3000 home_nodes=0
+	# The module was asked for more while others had too much.
+	says "reservation '800': must be at most 700: other VMs reserve 5000 of the host's 4000 milli-pCPU" \
+		"FAKE_SET_ERRNO=28 FAKE_BAD=0x40 FAKE_FULL=5800/4000" set web reservation=800
+	says "home_nodes '0-1': 4001 of the 4000 milli-pCPU of nodes 0-1 would be reserved" \
+		"FAKE_SET_ERRNO=28 FAKE_BAD=0x10 FAKE_FULL=4001/4000 FAKE_FULL_NODES=3" \
+		set web home_nodes=0-1
+	says "reservation 'default': 4500 of the host's 4000 milli-pCPU would be reserved" \
+		"FAKE_SET_ERRNO=28 FAKE_BAD=0x40 FAKE_FULL=4500/4000" reset web
+	says "reservation '250': 4500 of the host's 4000 milli-pCPU would be reserved" \
+		"FAKE_SET_ERRNO=28 FAKE_BAD=0x40 FAKE_FULL=4500/4000" defaults reservation=250
 }
 
 @test "an older ABI is refused, a newer one is not" {

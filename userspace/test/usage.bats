@@ -78,6 +78,13 @@ refuses() {
 	for value in on 3 AUTO ''; do
 		refuses "gang '$value': must be off, relaxed, strict or auto" set 1 "gang=$value"
 	done
+	for value in -1 1024001 1.5 1000m none $long; do
+		refuses "limit '$value': must be 0 to 1024000" set 1 "limit=$value"
+		refuses "reservation '$value': must be 0 to 1024000" defaults "reservation=$value"
+	done
+	for value in high 1 Sensitive ''; do
+		refuses "latency '$value': must be normal or sensitive" set 1 "latency=$value"
+	done
 	for value in '' ',' '0,' ',0' 1-0 0- -1 64 0-64 a 0:1 $long; do
 		refuses "home_nodes '$value': must be auto or a list of nodes such as 0-1,3" \
 			set 1 "home_nodes=$value"
@@ -85,7 +92,7 @@ refuses() {
 }
 
 @test "settings that are none" {
-	local keys='shares, gang, costop_us, costart_us or home_nodes'
+	local keys='shares, gang, costop_us, costart_us, home_nodes, limit, reservation or latency'
 
 	refuses "key 'share': must be $keys" set 1 share=1
 	refuses "key '': must be $keys" set 1 =1
