@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The scheduler's pure parts, which BPF runs: budget.h, fair.h, heap.h and home.h. What it does with
- * them is for selftests/test_gang.c and test_limit.c.
+ * The scheduler's pure parts, which BPF runs: budget.h, fair.h, heap.h and home.h. What it does
+ * with them is for selftests/test_gang.c and test_limit.c.
  */
 #include <kunit/test.h>
 #include <linux/array_size.h>

@@ -63,8 +63,9 @@ static u64 lead_of(const struct thread *t)
 }
 
 /*
- * The member of VM @vm_id for @cpu, or 0; a throttled one has none: the one that has come least far, but of those that are
- * close to it rather one that ran here last; if @bounded, none that is too far ahead.
+ * The member of VM @vm_id for @cpu, or 0; a throttled one has none: the one that has come least
+ * far, but of those that are close to it rather one that ran here last; if @bounded, none that is
+ * too far ahead.
  */
 __noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, bool bounded)
 {

@@ -2,8 +2,8 @@
 /*
  * Ranks: the VMs of a node in the order of virtual time, those that have runnable members and those
  * that have waiting ones; and those of the runnable that have a reservation, in the order of when
- * there is something to use of it. A rank is a heap under a lock; nothing but the heap is touched while that
- * is held. Solo tasks are in no rank, their queue is in order by itself.
+ * there is something to use of it. A rank is a heap under a lock; nothing but the heap is touched
+ * while that is held. Solo tasks are in no rank, their queue is in order by itself.
  *
  * A VM is put in when something is counted for it (struct entity), and falls out when it comes up
  * and nothing is. entity::in_* says whether it is in, so that it is in once.

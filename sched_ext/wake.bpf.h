@@ -20,8 +20,8 @@
 
 /*
  * Who is this far behind the clock has credit: those who sleep for most of the time. Who always
- * runs is near to it, and waits for his window. A VM that is sensitive to latency has credit as soon
- * as it is behind at all, and for as long as a window.
+ * runs is near to it, and waits for his window. A VM that is sensitive to latency has credit as
+ * soon as it is behind at all, and for as long as a window.
  */
 #define CREDIT_LAG_NS	(LAG_NS / 2)
 

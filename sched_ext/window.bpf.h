@@ -102,8 +102,9 @@ static void clock_follow_first(struct node_state *n, u32 node, const struct gang
 }
 
 /*
- * Adds @e, which is @vm_id of @rank on this node, to the window that is being made. Returns the slots that
- * it gets of @left: as many as it has runnable tasks or, unless it should be @whole, what there is.
+ * Adds @e, which is @vm_id of @rank on this node, to the window that is being made. Returns the
+ * slots that it gets of @left: as many as it has runnable tasks or, unless it should be @whole,
+ * what there is.
  */
 static u32 gangs_add(struct gangs *gangs, u32 vm_id, u32 rank, struct entity *e, u32 left,
 		     bool whole)
@@ -260,7 +261,7 @@ __noinline int elect(u32 node, u64 now)
 	}
 	n->width = n->elected ? (n->members + n->elected - 1) / n->elected : 1;
 	event(node, EVENT_WINDOW);
-	/* Whoever begins to wait is counted and then looks for the mark; here it is the other way. */
+	/* Whoever begins to wait is counted, then looks for the mark; here it is the other way. */
 	__sync_lock_test_and_set(&n->contended, 0);
 	if (*(volatile u64 *)&n->waiting)
 		n->contended = 1;

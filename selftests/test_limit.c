@@ -73,7 +73,7 @@ static void test_low_limit(void)
 		EXPECT(guests[1].during.state_ns[KVMGANG_RUN], >, 0);
 	}
 	tap_note("%lu ns run of %lu allowed", run, periods * worth(10));
-	/* What it begins with, which is a turn, may be used in the last period or before the first. */
+	/* What it begins with, a turn, may be used in the last period or before the first. */
 	EXPECT(run, >=, (periods - 1) * worth(10));
 	EXPECT(run, <=, (periods + 1) * worth(10));
 	for (i = 0; i < 4; i++)
