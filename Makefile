@@ -122,7 +122,7 @@ $(BUILD)/userspace/run.o: all_cflags += -I$(BUILD)/sched_ext
 hold_users := $(BUILD)/selftests/test_hold $(BUILD)/selftests/test_run
 $(hold_users:=.o): $(BUILD)/selftests/hold.skel.h
 $(hold_users:=.o): all_cflags += -I$(BUILD)/selftests
-$(hold_users): LDLIBS += -lbpf
+$(hold_users) $(BUILD)/selftests/test_verifier: LDLIBS += -lbpf
 
 benches := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 
