@@ -8,7 +8,7 @@
  * after which a guest reports a soft lockup.
  *
  * A throttled VM falls out of the ranks, takes part in no window, and its vCPUs are left where they
- * are queued. VMs that are throttled are in one more heap, by the time when they may go on.
+ * are queued. VMs that are throttled are in a rank of their own, by the time when they may go on.
  *
  * A reservation is the other way round: a VM that has not used what it earns by it comes first in
  * the next window, whatever its virtual time; see elect_reserved().
@@ -34,42 +34,6 @@
 
 /* Throttled VMs that are looked at when the first one may go on. */
 #define MAX_RELEASED	16
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct rank);
-} throttled_vms SEC(".maps");
-
-/* When the first of them may go on; 0: there is none. Written under the heap's lock. */
-__u64 release_at;
-
-static struct rank *throttled_rank(void)
-{
-	u32 zero = 0;
-
-	return bpf_map_lookup_elem(&throttled_vms, &zero);
-}
-
-static void throttled_push(struct rank *r, u32 vm_id, u64 until)
-{
-	bpf_spin_lock(&r->lock);
-	heap_push(&r->heap, vm_id, until);
-	release_at = r->heap.at[1].key;
-	bpf_spin_unlock(&r->lock);
-}
-
-static struct heap_entry throttled_pop(struct rank *r)
-{
-	struct heap_entry top;
-
-	bpf_spin_lock(&r->lock);
-	top = heap_pop(&r->heap);
-	release_at = r->heap.nr ? r->heap.at[1].key : 0;
-	bpf_spin_unlock(&r->lock);
-	return top;
-}
 
 static struct vm *limited_vm(const struct thread *t)
 {
@@ -105,13 +69,12 @@ __noinline int mark_waiting(u32 vm_id, u32 node, bool throttled)
  */
 __noinline int throttle(u32 vm_id, u64 now)
 {
-	struct rank *r = throttled_rank();
 	struct vm *vm = vm_of(vm_id);
 	struct node_state *n;
 	s64 burst;
 	u32 node;
 
-	if (!vm || !r || !vm->limit || __sync_val_compare_and_swap(&vm->throttled, 0, 1))
+	if (!vm || !vm->limit || __sync_val_compare_and_swap(&vm->throttled, 0, 1))
 		return 0;
 	burst = budget_burst(vm->threads, TURN_NS, vm->limit);
 	/* Whoever overdrew it, as when the limit was lowered, does not pay for long. */
@@ -124,7 +87,7 @@ __noinline int throttle(u32 vm_id, u64 now)
 	bpf_for(node, 0, MAX_NODES)
 		if (vm->queue[node % MAX_NODES] == HAS_QUEUE)
 			mark_waiting(vm_id, node, true);
-	throttled_push(r, vm_id, now + budget_wait(vm->budget, burst, vm->limit));
+	rank_push(THROTTLED_RANK, vm_id, now + budget_wait(vm->budget, burst, vm->limit));
 	return 0;
 }
 
@@ -165,21 +128,20 @@ static bool release_is_due(u64 now)
 __noinline int release_due(u32 node, u64 now)
 {
 	struct node_state *n = node_of(node);
-	struct rank *r = throttled_rank();
 	int i;
 
-	if (!n || !r || (n->elected && now < n->window_end))
+	if (!n || (n->elected && now < n->window_end))
 		return 0;
 	bpf_for(i, 0, MAX_RELEASED) {
-		struct heap_entry top;
+		struct heap_entry top = {};
 
 		if (!release_is_due(now))
 			break;
-		top = throttled_pop(r);
+		rank_pop(THROTTLED_RANK, &top);
 		if (!top.id)
 			break;
 		if (top.key > now) {
-			throttled_push(r, top.id, top.key);
+			rank_push(THROTTLED_RANK, top.id, top.key);
 			break;
 		}
 		throttle_end(top.id);

@@ -14,18 +14,50 @@
 #include "budget.h"
 #include "state.bpf.h"
 
-static struct rank *rank_of(u32 node, u32 kind)
-{
-	u32 id = node * NR_RANKS + kind;
+/* When the first of the throttled VMs may go on; 0: there is none. Written under the rank's lock. */
+__u64 release_at;
 
+static struct rank *rank_at(u32 id)
+{
 	return bpf_map_lookup_elem(&ranks, &id);
 }
 
-static void rank_push(struct rank *r, u32 vm_id, u64 vtime)
+static u32 rank_id(u32 node, u32 kind)
 {
+	return node * NR_RANKS + kind;
+}
+
+/*
+ * These two are functions that the verifier looks at on their own: what the heaps' loops cost it
+ * would otherwise be multiplied by the number of callers.
+ */
+__noinline int rank_push(u32 id, u32 vm_id, u64 key)
+{
+	struct rank *r = rank_at(id);
+
+	if (!r)
+		return 0;
 	bpf_spin_lock(&r->lock);
-	heap_push(&r->heap, vm_id, vtime);
+	heap_push(&r->heap, vm_id, key);
+	if (id == THROTTLED_RANK)
+		release_at = r->heap.at[1].key;
 	bpf_spin_unlock(&r->lock);
+	return 0;
+}
+
+__noinline int rank_pop(u32 id, struct heap_entry *top __arg_nonnull)
+{
+	struct rank *r = rank_at(id);
+
+	top->id = 0;
+	if (!r)
+		return 0;
+	bpf_spin_lock(&r->lock);
+	*top = heap_pop(&r->heap);
+	if (id == THROTTLED_RANK)
+		release_at = r->heap.nr ? r->heap.at[1].key : 0;
+	bpf_spin_unlock(&r->lock);
+	return 0;
 }
 
 static u64 key_of(const struct vm *vm, u32 node, u32 kind)
@@ -39,11 +71,10 @@ static u64 key_of(const struct vm *vm, u32 node, u32 kind)
 /* Puts @vm_id back that rank_next() took out. */
 __noinline int rank_return(u32 node, u32 kind, u32 vm_id)
 {
-	struct rank *r = rank_of(node, kind);
 	struct vm *vm = vm_of(vm_id);
 
-	if (r && vm)
-		rank_push(r, vm_id, key_of(vm, node, kind));
+	if (vm)
+		rank_push(rank_id(node, kind), vm_id, key_of(vm, node, kind));
 	return 0;
 }
 
@@ -62,13 +93,12 @@ static u32 *mark_of(struct entity *e, u32 kind)
 /* Puts @vm_id, for which something has just been counted, into a heap unless it is there. */
 __noinline int rank_add(u32 node, u32 kind, u32 vm_id)
 {
-	struct rank *r = rank_of(node, kind);
 	struct vm *vm = vm_of(vm_id);
 
-	if (!r || !vm || node >= MAX_NODES)
+	if (!vm || node >= MAX_NODES)
 		return 0;
 	if (!__sync_val_compare_and_swap(mark_of(&vm->on[node], kind), 0, 1))
-		rank_push(r, vm_id, key_of(vm, node, kind));
+		rank_push(rank_id(node, kind), vm_id, key_of(vm, node, kind));
 	return 0;
 }
 
@@ -91,25 +121,22 @@ static void rank_add_runnable(const struct vm *vm, u32 node, u32 vm_id)
 /* Takes the top out; true: @vm_id is a VM that has something to run, and with an exact key. */
 __noinline int rank_take(u32 node, u32 kind, u32 *vm_id __arg_nonnull)
 {
-	struct rank *r = rank_of(node, kind);
-	struct heap_entry top;
+	struct heap_entry top = {};
 	struct entity *e;
 	struct vm *vm;
 	u64 key;
 
 	*vm_id = 0;
-	if (!r || node >= MAX_NODES)
+	if (node >= MAX_NODES)
 		return true;
-	bpf_spin_lock(&r->lock);
-	top = heap_pop(&r->heap);
-	bpf_spin_unlock(&r->lock);
+	rank_pop(rank_id(node, kind), &top);
 	vm = top.id ? vm_of(top.id) : NULL;
 	if (!vm)
 		return !top.id;
 	e = &vm->on[node];
 	key = key_of(vm, node, kind);
 	if (key > top.key) {
-		rank_push(r, top.id, key);
+		rank_push(rank_id(node, kind), top.id, key);
 		return false;
 	}
 	*vm_id = top.id;

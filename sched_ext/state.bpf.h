@@ -159,9 +159,12 @@ struct {
 
 enum { RUNNABLE, WAITING, RESERVED, NR_RANKS };
 
+/* One more for all nodes, see limit.bpf.h. */
+#define THROTTLED_RANK	(MAX_NODES * NR_RANKS)
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_NODES * NR_RANKS);
+	__uint(max_entries, THROTTLED_RANK + 1);
 	__type(key, u32);
 	__type(value, struct rank);
 } ranks SEC(".maps");
