@@ -64,6 +64,8 @@ static u64 key_of(const struct vm *vm, u32 node, u32 kind)
 {
 	if (kind != RESERVED)
 		return vm->on[node % MAX_NODES].vtime;
+	if (vm->starves)
+		return 0;
 	return vm->refilled_at + (vm->reservation ? budget_wait(vm->reserved, 0, vm->reservation)
 						  : 0);
 }
@@ -105,7 +107,9 @@ __noinline int rank_add(u32 node, u32 kind, u32 vm_id)
 /* A throttled VM has nothing to run; it is added again when it may go on. */
 static u32 counted(const struct vm *vm, const struct entity *e, u32 kind)
 {
-	if (*(volatile u32 *)&vm->throttled || (kind == RESERVED && !vm->reservation))
+	if (*(volatile u32 *)&vm->throttled)
+		return 0;
+	if (kind == RESERVED && !vm->reservation && !*(volatile u32 *)&vm->starves)
 		return 0;
 	return kind == WAITING ? *(volatile u32 *)&e->waiting : *(volatile u32 *)&e->runnable;
 }

@@ -83,6 +83,9 @@ char _license[] SEC("license") = "GPL";
  */
 #define AWAY_NS		1000000ULL
 
+/* A VM whose vCPUs have become unequal beyond MOST_SKEW_NS comes first as often as this. */
+#define MEAL_PERIOD_NS	1000000000ULL
+
 /* A pCPU that asks what to run. */
 struct asking {
 	s32 cpu;
@@ -176,13 +179,32 @@ static bool give_way(struct asking *a)
 	return pull_tid(vm_dsq(a->t->side, a->t->node), a->cpu, next);
 }
 
+/*
+ * A sibling of @t waits for very long. On pCPUs that nobody else wants, others of its VM have had so
+ * much that the VM is always behind whoever wants the only one that this sibling may run on.
+ */
+static void feed(const struct thread *t, struct vm *vm, u64 now)
+{
+	if (now < vm->fed_at + MEAL_PERIOD_NS)
+		return;
+	vm->fed_at = now;
+	vm->starves = 1;
+	rank_add(t->node, RESERVED, t->side);
+}
+
 /* Is the vCPU here too far ahead of a sibling? If that one may run here it does. */
 static bool costop(struct asking *a)
 {
 	struct vm *vm = a->t && a->t->side != SOLO ? vm_of(a->t->side) : NULL;
+	u64 lead;
 
-	if (!vm || !vm->on[a->t->node % MAX_NODES].waiting || lead_of(a->t) <= vm->costop_ns)
+	if (!vm || !vm->on[a->t->node % MAX_NODES].waiting)
 		return false;
+	lead = lead_of(a->t);
+	if (lead <= vm->costop_ns)
+		return false;
+	if (lead > MOST_SKEW_NS)
+		feed(a->t, vm, a->now);
 	a->leads = true;
 	return pull_member(a->t->side, a->t->node, a->cpu, true);
 }

@@ -73,6 +73,8 @@ struct vm {
 	u32 gang;
 	u32 limit, reservation;	/* milli-pCPU */
 	u32 sensitive;
+	u32 starves;		/* one of its vCPUs does: it is to come first, once */
+	u64 fed_at;		/* when it last did so */
 	/* See limit.bpf.h. */
 	u32 throttled;
 	s64 budget, reserved;	/* ns of pCPU time that are left of them */

@@ -186,8 +186,8 @@ __noinline int elect_one(u32 node, u32 left, int first)
 }
 
 /*
- * VMs that have not had what is reserved for them come first, each with what it can use. Returns
- * the slots that they got of @left.
+ * VMs that have not had what is reserved for them come first, each with what it can use, and those
+ * one of whose vCPUs starves. Returns the slots that they got of @left.
  */
 __noinline int elect_reserved(u32 node, u32 left, u64 now)
 {
@@ -210,6 +210,7 @@ __noinline int elect_reserved(u32 node, u32 left, u64 now)
 			break;
 		}
 		slots = gangs_add(gangs, vm_id, RESERVED, &vm->on[node], left, false);
+		vm->starves = 0;
 		left -= slots;
 		n->elected += slots > 0;
 		n->members += slots;
