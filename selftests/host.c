@@ -149,19 +149,35 @@ void pin_thread(pid_t tid, int cpu)
 		die("sched_setaffinity to CPU %d: %m", cpu);
 }
 
-void set_slice(pid_t tid, uint64_t ns)
-{
-	/* Of the first version, which every C library's headers can do without. */
-	struct {
-		uint32_t size, policy;
-		uint64_t flags;
-		int32_t nice;
-		uint32_t priority;
-		uint64_t runtime, deadline, period;
-	} attr = { .size = sizeof(attr), .policy = SCHED_OTHER, .runtime = ns };
+/* Of the first version, which every C library's headers can do without. */
+struct attributes {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
 
+static void set_attributes(pid_t tid, struct attributes attr)
+{
+	attr.size = sizeof(attr);
 	if (syscall(SYS_sched_setattr, tid, &attr, 0))
 		die("sched_setattr: %m");
+}
+
+void set_slice(pid_t tid, uint64_t ns)
+{
+	set_attributes(tid, (struct attributes){ .policy = SCHED_OTHER, .runtime = ns });
+}
+
+void set_deadline(pid_t tid, uint64_t runtime_ns, uint64_t period_ns)
+{
+	set_attributes(tid, (struct attributes){
+		.policy = SCHED_DEADLINE,
+		.runtime = runtime_ns,
+		.deadline = period_ns,
+		.period = period_ns,
+	});
 }
 
 struct schedstat schedstat_read(pid_t tid)

@@ -64,6 +64,9 @@ void pin_thread(pid_t tid, int cpu);
 /* The time slice that EEVDF gives the thread, 0.1 to 100 ms. */
 void set_slice(pid_t tid, uint64_t ns);
 
+/* SCHED_DEADLINE; the thread must be pinned nowhere. */
+void set_deadline(pid_t tid, uint64_t runtime_ns, uint64_t period_ns);
+
 /* The scheduler's own account of a thread of this process, from /proc. */
 struct schedstat {
 	uint64_t run_ns;
@@ -73,7 +76,7 @@ struct schedstat {
 
 struct schedstat schedstat_read(pid_t tid);
 
-/* A host thread that spins on @cpu; @fifo: in the way of all that is not real-time. */
+/* A host thread that spins on @cpu, as pin_thread(); @fifo: in the way of all not real-time. */
 struct hog {
 	pthread_t thread;
 	pid_t tid;
