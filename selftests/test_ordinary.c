@@ -136,6 +136,39 @@ static void guests_check(struct guests *guests)
 }
 
 /*
+ * Who was where the hog is goes elsewhere, and who wakes up does not go there: the sleeper, which
+ * wakes up every 2 ms, would miss nearly all of its ticks if it once waited there. Of three pCPUs
+ * that four VMs share each vCPU of the widest is entitled to 3/16 of one, and to more if others
+ * leave some; half of that is enough for one whose node has lost half of its pCPUs.
+ */
+static void test_fifo(void)
+{
+	struct service service = begin("--once");
+	struct kvmgang_counters count;
+	uint64_t ticks, ns, all_ns = 0;
+	struct guests guests;
+	struct hog hog = {};
+	int i;
+
+	guests_start(&guests);
+	hog_start(&hog, scene(), true);
+	guests_check(&guests);
+	ticks = vm_count(guests.vm[SLEEPS]);
+	for (i = 0; i < nr_cpus(); i++) {
+		count = row_watch(vm_id_of(guests.vm[SPINS]), i, SETTLE_MS, &ns);
+		tap_note("vCPU %d: %llu of %lu ns", i, count.state_ns[KVMGANG_RUN], ns);
+		EXPECT(32 * count.state_ns[KVMGANG_RUN], >=, 3 * ns);
+		all_ns += ns;
+	}
+	ticks = vm_count(guests.vm[SLEEPS]) - ticks;
+	tap_note("%lu ticks in %lu ns", ticks, all_ns);
+	EXPECT(2 * ticks * TICK_NS, >=, all_ns);
+	hog_stop(&hog);
+	guests_check(&guests);
+	end(&service);
+}
+
+/*
  * Who may run nowhere else waits, and goes on when the hog is gone. Then each of the two is
  * entitled to half of the pCPU, as six VMs share four, and gets half of that at least.
  */
@@ -427,6 +460,7 @@ static void test_hotplug(void)
 }
 
 TAP_MAIN(
+	{ "a real-time task takes a pCPU", test_fifo },
 	{ "a real-time task takes the only pCPU that vCPUs may use", test_fifo_pinned },
 	{ "a deadline task", test_deadline },
 	{ "processes that begin and end", test_forks },
