@@ -247,7 +247,8 @@ struct kvmgang_lookup {
  * VM's limit, nor more of them than there are pCPUs: see struct kvmgang_policy.
  *
  * KVMGANG_KEY_LATENCY: an enum kvmgang_latency; normal. vCPUs of a VM that is sensitive preempt
- * others when they wake up, within what their VM is entitled to, and are never in co-stop.
+ * others when they wake up, within what their VM is entitled to, and are in co-stop only when they
+ * are more than KVMGANG_SKEW_US_MAX ahead.
  */
 enum kvmgang_key {
 	KVMGANG_KEY_SHARES,
