@@ -14,7 +14,7 @@
 #include "budget.h"
 #include "state.bpf.h"
 
-/* When the first of the throttled VMs may go on; 0: there is none. Written under the rank's lock. */
+/* When the first of the throttled VMs may go on; 0: none is. Written under the rank's lock. */
 __u64 release_at;
 
 static struct rank *rank_at(u32 id)

@@ -180,7 +180,7 @@ static bool give_way(struct asking *a)
 }
 
 /*
- * A sibling of @t waits for very long. On pCPUs that nobody else wants, others of its VM have had so
+ * A sibling of @t waits for very long. On pCPUs nobody else wants, others of its VM have had so
  * much that the VM is always behind whoever wants the only one that this sibling may run on.
  */
 static void feed(const struct thread *t, struct vm *vm, u64 now)

@@ -112,6 +112,7 @@ void expect_builtin(uint32_t vm_id)
 
 void policy_begin(void)
 {
+	await_no_vms();
 	policy_device = policy_open(O_RDWR);
 	REQUIRE(policy_reset(DEFAULTS, ALL_KEYS), ==, 0);
 }

@@ -25,7 +25,7 @@ extern int policy_device;
 
 int policy_open(int access);
 
-/* Every test begins with the defaults that are built in, whatever the last one left. */
+/* Every test begins without VMs and with the defaults built in, whatever the last one left. */
 void policy_begin(void);
 uint32_t policy_begin_with_guest(void);
 

@@ -6,9 +6,8 @@
 # Without arguments, all programs of build/selftests but those that attach the scheduler, which have
 # groups of their own: most attach a dozen times, for which each of eight emulated CPUs is too slow.
 # KVMGANG_TEST_LONG=1 in the environment makes them more thorough. The exit status is 0 when nothing
-# failed; skipped tests
-# are no failures. It does not build anything, and leaves the module as it found it: not loaded,
-# usually.
+# failed; skipped tests are no failures. It does not build anything, and leaves the module as it
+# found it: not loaded, usually.
 set -euo pipefail
 
 selftests=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)

@@ -148,6 +148,19 @@ bool vm_exists(uint32_t vm_id)
 	return exists;
 }
 
+static uint64_t nr_vms(void)
+{
+	struct kvmgang_info info;
+
+	kvmgang_info(&info);
+	return info.out_nr_vms;
+}
+
+void await_no_vms(void)
+{
+	await(nr_vms() == 0);
+}
+
 struct kvmgang_vcpu_row row_read(uint32_t vm_id, uint32_t vcpu_id)
 {
 	const struct kvmgang_vcpu_row *found = NULL;

@@ -47,6 +47,13 @@ uint32_t vm_id_wait(const struct vm *vm);
 /* Does the module know this VM (now)? */
 bool vm_exists(uint32_t vm_id);
 
+/*
+ * Waits until the module knows no VM. One may outlive its process by a moment: while threads came,
+ * the kernel began to give the process a larger futex hash, for which it keeps the address space,
+ * and thereby the vCPUs' mapped files, for an RCU grace period more.
+ */
+void await_no_vms(void);
+
 /* One vCPU's row, checked by row_check(). */
 struct kvmgang_vcpu_row row_read(uint32_t vm_id, uint32_t vcpu_id);
 
