@@ -233,6 +233,7 @@ static void test_budget(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, budget_lasts(5000000, 4, 1500), 2000001);
 	KUNIT_EXPECT_EQ(test, budget_lasts(-5, 4, 1500), 1);
 	KUNIT_EXPECT_EQ(test, budget_lasts(5, 1, 1500), 0);
+	KUNIT_EXPECT_EQ(test, budget_lasts(8000000, 4, 3999), BUDGET_SECOND);
 }
 
 /* Turns as long as the budget lasts, and pauses until there is one: the limit comes out of it. */
@@ -250,10 +251,12 @@ static void test_budget_turns(struct kunit *test)
 		now = 0;
 		used = 0;
 		for (turn = 0; turn < 1000; turn++) {
-			ns = budget_lasts(budget, vcpus, limits[i]);
-			now += ns;
-			used += vcpus * ns;
-			budget += (s64)budget_earned(ns, limits[i]) - (s64)(vcpus * ns);
+			do {
+				ns = budget_lasts(budget, vcpus, limits[i]);
+				now += ns;
+				used += vcpus * ns;
+				budget += (s64)budget_earned(ns, limits[i]) - (s64)(vcpus * ns);
+			} while (budget > 0);
 			ns = budget_wait(budget, burst, limits[i]);
 			KUNIT_ASSERT_LE(test, ns, 2 * BUDGET_SECOND);
 			now += ns;

@@ -186,7 +186,7 @@ static void draw(struct vm *vm, u32 vm_id, u64 ns, u64 now)
 		throttle(vm_id, now);
 }
 
-/* When the budget of @t's VM will be used up as it is being used; 0: never. */
+/* When to look at the budget of @t's VM again, as it is being used; 0: never. */
 static u64 budget_ends(const struct thread *t, u64 now)
 {
 	struct vm *vm = limited_vm(t);
