@@ -261,10 +261,24 @@ static bool dispatch_claimed(struct asking *a)
 	return false;
 }
 
+/*
+ * Whose slot who runs here may go on with: a VM is fair to its vCPUs by co-stop, but of the solo
+ * tasks the one that has had least comes first. 0: none.
+ */
+static u32 own_side(struct asking *a)
+{
+	if (!a->t || a->leads || a->t->node != a->pc->node)
+		return 0;
+	if (a->t->side == SOLO && a->n->solo.waiting &&
+	    solo_is_behind(a->pc->node, a->cpu, standing(a->t, a->n)))
+		return 0;
+	return a->t->side;
+}
+
 /* Takes a slot, if there is one for who runs here or waits. */
 static bool dispatch_slot(struct asking *a)
 {
-	u32 own = a->t && !a->leads && a->t->node == a->pc->node ? a->t->side : 0;
+	u32 own = own_side(a);
 	u32 side = pull_for_slot(a->pc->node, a->cpu, own);
 
 	if (!side)
