@@ -34,8 +34,8 @@ static inline __u64 budget_wait(__s64 budget, __s64 burst, __u32 limit)
 }
 
 /*
- * When to look at @budget again, from which @running vCPUs draw while @limit is earned: when it will
- * be used up, but after a second at the latest, of which all that is earned counts; 0: never.
+ * When to look at @budget again, from which @running vCPUs draw while @limit is earned: when it is
+ * used up, but after a second at the latest, of which all that is earned counts; 0: never.
  */
 static inline __u64 budget_lasts(__s64 budget, __u32 running, __u32 limit)
 {

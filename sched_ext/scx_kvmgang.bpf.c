@@ -19,7 +19,8 @@
  * queue per node, by virtual time, and take part in windows as if they were one more VM. A host
  * where nobody waits has no windows and no timers.
  *
- * What may be had at most and is had at least: limit.bpf.h.
+ * What may be had at most and is had at least: limit.bpf.h. How long one may wait at most, at the
+ * expense of others: target.bpf.h.
  *
  * How far apart. A vCPU that is more than costop_us ahead of a sibling that waits gives its pCPU to
  * it, or to another VM, and is in co-stop until it is no more than costart_us ahead (pull.bpf.h).
@@ -61,6 +62,7 @@ void kvmgang_resched_at(u64 at) __ksym;
  */
 bool scx_bpf_task_set_slice___callable(struct task_struct *p, u64 slice) __ksym __weak;
 
+#include "target.bpf.h"
 #include "wake.bpf.h"
 
 char _license[] SEC("license") = "GPL";
@@ -331,6 +333,8 @@ void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 		if (!a.n->contended)
 			return;
 	}
+	if ((any_targets() || a.n->squeezes) && a.now >= a.n->target_due)
+		target_look(a.pc->node, a.now);
 	if (release_is_due(a.now))
 		release_due(a.pc->node, a.now);
 	window_renew(a.pc->node, a.now);

@@ -75,7 +75,7 @@ static bool find_program(struct bpf_prog_info *info, __u32 *map_ids)
 	return false;
 }
 
-static int open_stats_map(__u32 id)
+static int open_map(__u32 id, const char *name, size_t size)
 {
 	struct bpf_map_info info = { 0 };
 	__u32 length = sizeof(info);
@@ -83,23 +83,25 @@ static int open_stats_map(__u32 id)
 
 	if (fd < 0)
 		return -1;
-	if (!bpf_map_get_info_by_fd(fd, &info, &length) && !strcmp(info.name, STATS_MAP) &&
-	    info.value_size == sizeof(struct sched_stats) && info.max_entries == MAX_NODES)
+	if (!bpf_map_get_info_by_fd(fd, &info, &length) && !strcmp(info.name, name) &&
+	    info.value_size == size && info.max_entries == MAX_NODES)
 		return fd;
 	close(fd);
 	return -1;
 }
 
-static int find_stats_map(const struct bpf_prog_info *info, const __u32 *map_ids)
+/* The one of the program's maps that has this name, and values of @size for each node; -1: none. */
+static int find_map(const struct bpf_prog_info *info, const __u32 *map_ids, const char *name,
+		    size_t size)
 {
 	int fd = -1;
 
 	for (__u32 i = 0; fd < 0 && i < info->nr_map_ids && i < MAX_MAPS; i++)
-		fd = open_stats_map(map_ids[i]);
+		fd = open_map(map_ids[i], name, size);
 	return fd;
 }
 
-static void read_nodes(int fd, struct sched_stats *nodes)
+static void read_counters(int fd, struct sched_stats *nodes)
 {
 	int nr_cpus = libbpf_num_possible_cpus();
 	struct sched_stats *cpus;
@@ -120,22 +122,42 @@ static void read_nodes(int fd, struct sched_stats *nodes)
 	free(cpus);
 }
 
+static void read_targets(int fd, struct target_report *nodes)
+{
+	for (__u32 node = 0; node < MAX_NODES; node++) {
+		if (bpf_map_lookup_elem(fd, &node, &nodes[node]))
+			err(STATUS_FAILED, "the scheduler's report of ready targets");
+	}
+}
+
+static bool read_maps(struct scheduler_stats *stats, int counters, int targets)
+{
+	if (counters < 0 || targets < 0)
+		return false;
+	read_counters(counters, stats->node);
+	read_targets(targets, stats->targets);
+	return true;
+}
+
 bool scheduler_stats_read(struct scheduler_stats *stats)
 {
 	__u32 map_ids[MAX_MAPS];
 	struct bpf_prog_info info;
+	int counters, targets;
 	struct timespec now;
-	int fd;
+	bool found;
 
 	*stats = (struct scheduler_stats){ 0 };
 	if (!find_program(&info, map_ids))
 		return false;
-	fd = find_stats_map(&info, map_ids);
-	if (fd < 0)
-		return false;
 	clock_gettime(CLOCK_BOOTTIME, &now);
 	stats->age_ns = (__u64)now.tv_sec * NSEC_PER_SEC + (__u64)now.tv_nsec - info.load_time;
-	read_nodes(fd, stats->node);
-	close(fd);
-	return true;
+	counters = find_map(&info, map_ids, STATS_MAP, sizeof(struct sched_stats));
+	targets = find_map(&info, map_ids, TARGETS_MAP, sizeof(struct target_report));
+	found = read_maps(stats, counters, targets);
+	if (counters >= 0)
+		close(counters);
+	if (targets >= 0)
+		close(targets);
+	return found;
 }

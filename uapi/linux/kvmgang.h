@@ -251,7 +251,8 @@ struct kvmgang_lookup {
  * are more than KVMGANG_SKEW_US_MAX ahead.
  *
  * KVMGANG_KEY_READY_TARGET: how much of the time each vCPU may be ready at most, in permille, up to
- * KVMGANG_READY_TARGET_MAX; 0: no target, which is the default.
+ * KVMGANG_READY_TARGET_MAX; 0: no target, which is the default. VMs of the same node that have no
+ * target are throttled for it, unless those that have one want more than there is.
  *
  * KVMGANG_KEY_ISOLATION: an enum kvmgang_isolation (none, core); none.
  */

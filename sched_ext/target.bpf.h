@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Ready targets: VMs that have one are kept ready for no more than that, by throttling those of
+ * their node that have none. Ten times a second it is looked how long the vCPUs waited, and from
+ * that follows what all those others may use together (target.h). Those with the most shares get
+ * what they want of it, then those with less; whoever gets less than he wants has a limit, his
+ * squeeze, which is kept as any other is (limit.bpf.h): all vCPUs of a VM stop together. Nobody is
+ * left with less than a turn a second or than is reserved for him.
+ *
+ * When VMs with targets want more than there is for all of them, to throttle others would help
+ * nobody: it is told that the targets cannot be kept, and all compete as if there were none.
+ *
+ * Host tasks are not throttled, nor what VMs of other nodes do here. A node is looked at by the
+ * first pCPU that asks what to run when a period is over.
+ */
+#ifndef KVMGANG_TARGET_BPF_H
+#define KVMGANG_TARGET_BPF_H
+
+#include "limit.bpf.h"
+#include "target.h"
+
+/* Whoever is throttled gets this at least, by which his turns come once a second. */
+#define LEAST_RATE	10
+
+/* So many periods in a row must say so before targets are given up, and before they count again. */
+#define GIVE_UP_PERIODS	3
+#define RESUME_PERIODS	10
+
+/* Different numbers of shares that are told apart; whoever has still less gets the least. */
+#define MAX_LEVELS	16
+
+/* A node in a period. Rates are milli-pCPU. */
+struct looking {
+	u32 node;
+	u32 nr_cpus;
+	u64 ns;			/* how long the period was */
+	s64 above;		/* of those that waited too long: for how much together; permille */
+	s64 below;		/* else of the one that is nearest to it */
+	u64 aim;		/* what all should wait together; permille */
+	u64 allowed;		/* and may */
+	u64 want;		/* VMs with targets */
+	u64 used, least;	/* others: what they did use, and what they must have */
+	u64 ran;		/* all VMs */
+	/* While what others may use is being given away: */
+	u64 left;
+	u32 below_shares;	/* those that have so many or more have theirs */
+	u32 shares;		/* the most of the rest, ... */
+	u64 wanted;		/* ... and what those want who have so many */
+};
+
+static u64 rate_of(const struct looking *l, u64 ns)
+{
+	return ns * 1000 / (l->ns ?: 1);
+}
+
+static u32 vm_width(const struct looking *l, const struct vm *vm)
+{
+	return vm->threads < l->nr_cpus ? vm->threads : l->nr_cpus;
+}
+
+static u64 vm_least(const struct vm *vm)
+{
+	return vm->reservation > LEAST_RATE ? vm->reservation : LEAST_RATE;
+}
+
+static void look_at_target(struct looking *l, struct vm *vm, u64 rate)
+{
+	u64 width = vm_width(l, vm), most = 1000ULL * vm->threads, worst, want;
+	s64 excess;
+
+	worst = rate_of(l, __sync_lock_test_and_set(&vm->ready_worst, 0));
+	want = rate + rate_of(l, __sync_lock_test_and_set(&vm->ready, 0));
+	vm->ready_period++;
+	vm->squeeze = 0;
+	/* Waits that ended in this period, but may have begun before it. */
+	if (worst > 1000)
+		worst = 1000;
+	excess = (s64)(width * worst) - (s64)(width * target_aim(vm->target));
+	if (excess > 0)
+		l->above += excess;
+	else if (!l->aim || l->below < excess)
+		l->below = excess;
+	l->aim += width * target_aim(vm->target);
+	l->allowed += width * vm->target;
+	l->want += want < most ? want : most;
+}
+
+/* What @vm may use if it is not held: a little more than it did, or if it was held, all it can. */
+static void look_at_other(struct looking *l, struct vm *vm, u64 rate)
+{
+	u64 least = vm_least(vm);
+
+	l->used += rate;
+	l->least += least;
+	vm->wants = rate + rate / 8;
+	if (vm->throttled || vm->squeezed)
+		vm->wants = 1000 * vm_width(l, vm);
+	if (vm->wants < least)
+		vm->wants = least;
+	vm->squeezed = 0;
+}
+
+static long look_at_vm(struct bpf_map *map, u32 *vm_id, struct vm *vm, struct looking *l)
+{
+	u64 rate;
+
+	if (vm->home != l->node)
+		return 0;
+	rate = rate_of(l, __sync_lock_test_and_set(&vm->ran, 0));
+	l->ran += rate;
+	if (vm->target)
+		look_at_target(l, vm, rate);
+	else
+		look_at_other(l, vm, rate);
+	return 0;
+}
+
+static bool is_other(const struct looking *l, const struct vm *vm)
+{
+	return vm->home == l->node && !vm->target;
+}
+
+static long find_level(struct bpf_map *map, u32 *vm_id, struct vm *vm, struct looking *l)
+{
+	if (!is_other(l, vm) || vm->shares >= l->below_shares || vm->shares < l->shares)
+		return 0;
+	if (vm->shares > l->shares)
+		l->wanted = 0;
+	l->shares = vm->shares;
+	l->wanted += vm->wants;
+	return 0;
+}
+
+/* One that mostly sleeps and gets what it wants need have no limit, for which it would gang. */
+static long give_level(struct bpf_map *map, u32 *vm_id, struct vm *vm, struct looking *l)
+{
+	u64 rate, least = vm_least(vm);
+
+	if (!is_other(l, vm) || vm->shares != l->shares)
+		return 0;
+	rate = target_part(l->left, vm->wants, l->wanted);
+	vm->squeeze = rate < vm->wants || !vm->sleepy ? (rate > least ? rate : least) : 0;
+	return 0;
+}
+
+static long give_least(struct bpf_map *map, u32 *vm_id, struct vm *vm, struct looking *l)
+{
+	if (is_other(l, vm) && vm->shares < l->below_shares)
+		vm->squeeze = vm_least(vm);
+	return 0;
+}
+
+static long give_all(struct bpf_map *map, u32 *vm_id, struct vm *vm, struct looking *l)
+{
+	if (vm->home == l->node)
+		vm->squeeze = 0;
+	return 0;
+}
+
+/* Gives @allowance away. */
+static void squeeze(struct looking *l, u64 allowance)
+{
+	int i;
+
+	l->left = allowance;
+	l->below_shares = ~0U;
+	bpf_for(i, 0, MAX_LEVELS) {
+		l->shares = 0;
+		l->wanted = 0;
+		bpf_for_each_map_elem(&vms, find_level, l, 0);
+		if (!l->shares)
+			return;
+		bpf_for_each_map_elem(&vms, give_level, l, 0);
+		l->left -= l->wanted < l->left ? l->wanted : l->left;
+		l->below_shares = l->shares;
+		if (!l->left)
+			break;
+	}
+	bpf_for_each_map_elem(&vms, give_least, l, 0);
+}
+
+static void unsqueeze(struct node_state *n, struct looking *l)
+{
+	if (n->squeezes)
+		bpf_for_each_map_elem(&vms, give_all, l, 0);
+	n->squeezes = 0;
+}
+
+/* Can the targets be kept? What has been so for a while counts, not what @l has it just now. */
+static bool target_judge(struct node_state *n, struct target_report *report,
+			 const struct looking *l)
+{
+	bool was_feasible = report->state != TARGET_UNMET;
+	u64 all = 1000ULL * l->nr_cpus, ran = rate_of(l, n->ran);
+	u64 taken = l->least + (ran > l->ran ? ran - l->ran : 0);
+	bool feasible;
+
+	report->want = l->want;
+	report->capacity = all > taken ? all - taken : 0;
+	feasible = target_is_feasible(l->want, l->allowed, report->capacity);
+	if (feasible == was_feasible)
+		n->target_doubts = 0;
+	else
+		n->target_doubts++;
+	if (n->target_doubts < (feasible ? RESUME_PERIODS : GIVE_UP_PERIODS))
+		return was_feasible;
+	n->target_doubts = 0;
+	return feasible;
+}
+
+/* What the others may use from now on; the targets can be kept. */
+static enum target_state target_control(struct node_state *n, struct looking *l)
+{
+	u64 all = 1000ULL * l->nr_cpus, used = rate_of(l, n->ran);
+	s64 excess = l->above ?: l->below;
+
+	if (!n->squeezes) {
+		if (!l->above)
+			return TARGET_KEPT;
+		n->squeezes = 1;
+		n->allowance = l->used;
+	}
+	n->allowance = target_step(n->allowance, excess, l->aim, used < all ? all - used : 0);
+	if (n->allowance >= all) {
+		unsqueeze(n, l);
+		return TARGET_KEPT;
+	}
+	if (n->allowance < l->least)
+		n->allowance = l->least;
+	squeeze(l, n->allowance);
+	return n->allowance > l->least || !l->above ? TARGET_KEPT : TARGET_LEAST;
+}
+
+/* Looks at @node if a period is over. */
+__noinline int target_look(u32 node, u64 now)
+{
+	struct target_report *report = bpf_map_lookup_elem(&kvmgang_targets, &node);
+	struct node_state *n = node_of(node);
+	struct looking l = { .node = node };
+	u64 due;
+
+	if (!n || !report)
+		return 0;
+	due = n->target_due;
+	if (now < due || __sync_val_compare_and_swap(&n->target_due, due,
+						     now + TARGET_PERIOD_NS) != due)
+		return 0;
+	l.ns = now - n->target_looked_at;
+	l.nr_cpus = n->nr_cpus;
+	n->target_looked_at = now;
+	bpf_for_each_map_elem(&vms, look_at_vm, &l, 0);
+	if (!l.allowed)
+		report->state = TARGET_NONE;
+	else if (target_judge(n, report, &l))
+		report->state = target_control(n, &l);
+	else
+		report->state = TARGET_UNMET;
+	if (report->state == TARGET_NONE || report->state == TARGET_UNMET)
+		unsqueeze(n, &l);
+	n->ran = 0;
+	return 0;
+}
+
+#endif /* KVMGANG_TARGET_BPF_H */
