@@ -80,7 +80,8 @@ struct target_report {
 /* By these names, which the kernel cuts to 15 characters, another process finds the maps. */
 #define SCHED_NAME	"kvmgang"		/* sched_ext_ops.name */
 #define STATS_MAP	"kvmgang_stats"
+#define STATS_PROG	"kvmgang_yield"		/* one that counts */
 #define TARGETS_MAP	"kvmgang_targets"
-#define STATS_PROG	"kvmgang_dispatc"	/* one that uses both */
+#define TARGETS_PROG	"kvmgang_init"		/* one that knows of them */
 
 #endif /* KVMGANG_INTERFACE_H */

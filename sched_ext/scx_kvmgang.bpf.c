@@ -333,8 +333,8 @@ void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 		if (!a.n->contended)
 			return;
 	}
-	if ((any_targets() || a.n->squeezes) && a.now >= a.n->target_due)
-		target_look(a.pc->node, a.now);
+	if (any_targets() || a.n->squeezes)
+		target_ask(a.now);
 	if (release_is_due(a.now))
 		release_due(a.pc->node, a.now);
 	window_renew(a.pc->node, a.now);
@@ -632,7 +632,7 @@ s32 BPF_PROG(kvmgang_init)
 	if (!maker)
 		return -ENOENT;
 	err = bpf_wq_init(&maker->wq, &queue_makers, 0);
-	return err ?: bpf_wq_set_callback(&maker->wq, make_queues, 0);
+	return err ?: bpf_wq_set_callback(&maker->wq, make_queues, 0) ?: target_init();
 }
 
 SEC("struct_ops/kvmgang_exit")

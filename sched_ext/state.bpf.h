@@ -125,7 +125,7 @@ struct node_state {
 	struct gangs gangs[2];
 	u32 homed;		/* vCPUs that are at home here */
 	/* See target.bpf.h. */
-	u64 target_due, target_looked_at;
+	u64 looked_at;
 	u64 ran;		/* ns, all who are at home here, in this period */
 	u64 allowance;		/* milli-pCPU of those without a target, if it squeezes them */
 	u32 squeezes;

@@ -10,8 +10,10 @@
  * When VMs with targets want more than there is for all of them, to throttle others would help
  * nobody: it is told that the targets cannot be kept, and all compete as if there were none.
  *
- * Host tasks are not throttled, nor what VMs of other nodes do here. A node is looked at by the
- * first pCPU that asks what to run when a period is over.
+ * Host tasks are not throttled, nor what VMs of other nodes do here.
+ *
+ * To look at all VMs takes longer than a pCPU that asks what to run may be kept waiting. A worker
+ * does it, which the first one to ask wakes up when a period is over.
  */
 #ifndef KVMGANG_TARGET_BPF_H
 #define KVMGANG_TARGET_BPF_H
@@ -29,7 +31,21 @@
 /* Different numbers of shares that are told apart; whoever has still less gets the least. */
 #define MAX_LEVELS	16
 
-/* A node in a period. Rates are milli-pCPU. */
+struct target_worker {
+	struct bpf_wq wq;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct target_worker);
+} target_workers SEC(".maps");
+
+/* When the period is over. */
+__u64 target_due;
+
+/* A node in a period. Rates are milli-pCPU. The worker's own, as is what follows. */
 struct looking {
 	u32 node;
 	u32 nr_cpus;
@@ -47,6 +63,28 @@ struct looking {
 	u32 shares;		/* the most of the rest, ... */
 	u64 wanted;		/* ... and what those want who have so many */
 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_NODES);
+	__type(key, u32);
+	__type(value, struct looking);
+} lookings SEC(".maps");
+
+/* The VMs that have no target. To walk through this is far quicker than through the map of all. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_VMS);
+	__type(key, u32);
+	__type(value, u32);
+} others SEC(".maps");
+
+__u32 nr_others;
+
+static struct looking *looking_at(u32 node)
+{
+	return bpf_map_lookup_elem(&lookings, &node);
+}
 
 static u64 rate_of(const struct looking *l, u64 ns)
 {
@@ -100,60 +138,95 @@ static void look_at_other(struct looking *l, struct vm *vm, u64 rate)
 	vm->squeezed = 0;
 }
 
-static long look_at_vm(struct bpf_map *map, u32 *vm_id, struct vm *vm, struct looking *l)
+static long look_at_vm(struct bpf_map *map, u32 *vm_id, struct vm *vm, void *unused)
 {
+	struct looking *l = looking_at(vm->home);
 	u64 rate;
 
-	if (vm->home != l->node)
+	if (!l)
 		return 0;
 	rate = rate_of(l, __sync_lock_test_and_set(&vm->ran, 0));
 	l->ran += rate;
-	if (vm->target)
+	if (vm->target) {
 		look_at_target(l, vm, rate);
-	else
-		look_at_other(l, vm, rate);
+		return 0;
+	}
+	look_at_other(l, vm, rate);
+	if (!bpf_map_update_elem(&others, &nr_others, vm_id, BPF_ANY))
+		nr_others++;
 	return 0;
 }
 
-static bool is_other(const struct looking *l, const struct vm *vm)
+/* The @i-th of all that have no target, if @l's node is its home. */
+static struct vm *other_at(const struct looking *l, u32 i)
 {
-	return vm->home == l->node && !vm->target;
+	u32 *vm_id = bpf_map_lookup_elem(&others, &i);
+	struct vm *vm = vm_id ? vm_of(*vm_id) : NULL;
+
+	return vm && vm->home == l->node && !vm->target ? vm : NULL;
 }
 
-static long find_level(struct bpf_map *map, u32 *vm_id, struct vm *vm, struct looking *l)
+/* The most shares that are fewer than those of who has his part. */
+__noinline int find_level(u32 node)
 {
-	if (!is_other(l, vm) || vm->shares >= l->below_shares || vm->shares < l->shares)
+	struct looking *l = looking_at(node);
+	int i;
+
+	if (!l)
 		return 0;
-	if (vm->shares > l->shares)
-		l->wanted = 0;
-	l->shares = vm->shares;
-	l->wanted += vm->wants;
+	l->shares = 0;
+	bpf_for(i, 0, nr_others) {
+		struct vm *vm = other_at(l, i);
+
+		if (!vm || vm->shares >= l->below_shares || vm->shares < l->shares)
+			continue;
+		if (vm->shares > l->shares)
+			l->wanted = 0;
+		l->shares = vm->shares;
+		l->wanted += vm->wants;
+	}
 	return 0;
 }
 
 /* One that mostly sleeps and gets what it wants need have no limit, for which it would gang. */
-static long give_level(struct bpf_map *map, u32 *vm_id, struct vm *vm, struct looking *l)
+__noinline int give_level(u32 node)
 {
-	u64 rate, least = vm_least(vm);
+	struct looking *l = looking_at(node);
+	int i;
 
-	if (!is_other(l, vm) || vm->shares != l->shares)
+	if (!l)
 		return 0;
-	rate = target_part(l->left, vm->wants, l->wanted);
-	vm->squeeze = rate < vm->wants || !vm->sleepy ? (rate > least ? rate : least) : 0;
+	bpf_for(i, 0, nr_others) {
+		struct vm *vm = other_at(l, i);
+		u64 rate, least;
+
+		if (!vm || vm->shares != l->shares)
+			continue;
+		least = vm_least(vm);
+		rate = target_part(l->left, vm->wants, l->wanted);
+		if (rate < least)
+			rate = least;
+		vm->squeeze = rate < vm->wants || !vm->sleepy ? rate : 0;
+	}
 	return 0;
 }
 
-static long give_least(struct bpf_map *map, u32 *vm_id, struct vm *vm, struct looking *l)
+/* To those who have nothing yet; to all without a limit if @all. */
+__noinline int give_rest(u32 node, bool all)
 {
-	if (is_other(l, vm) && vm->shares < l->below_shares)
-		vm->squeeze = vm_least(vm);
-	return 0;
-}
+	struct looking *l = looking_at(node);
+	int i;
 
-static long give_all(struct bpf_map *map, u32 *vm_id, struct vm *vm, struct looking *l)
-{
-	if (vm->home == l->node)
-		vm->squeeze = 0;
+	if (!l)
+		return 0;
+	bpf_for(i, 0, nr_others) {
+		struct vm *vm = other_at(l, i);
+
+		if (vm && all)
+			vm->squeeze = 0;
+		else if (vm && vm->shares < l->below_shares)
+			vm->squeeze = vm_least(vm);
+	}
 	return 0;
 }
 
@@ -165,24 +238,20 @@ static void squeeze(struct looking *l, u64 allowance)
 	l->left = allowance;
 	l->below_shares = ~0U;
 	bpf_for(i, 0, MAX_LEVELS) {
-		l->shares = 0;
-		l->wanted = 0;
-		bpf_for_each_map_elem(&vms, find_level, l, 0);
-		if (!l->shares)
-			return;
-		bpf_for_each_map_elem(&vms, give_level, l, 0);
+		find_level(l->node);
+		if (!l->shares || !l->left)
+			break;
+		give_level(l->node);
 		l->left -= l->wanted < l->left ? l->wanted : l->left;
 		l->below_shares = l->shares;
-		if (!l->left)
-			break;
 	}
-	bpf_for_each_map_elem(&vms, give_least, l, 0);
+	give_rest(l->node, false);
 }
 
-static void unsqueeze(struct node_state *n, struct looking *l)
+static void unsqueeze(struct node_state *n, const struct looking *l)
 {
 	if (n->squeezes)
-		bpf_for_each_map_elem(&vms, give_all, l, 0);
+		give_rest(l->node, true);
 	n->squeezes = 0;
 }
 
@@ -231,34 +300,84 @@ static enum target_state target_control(struct node_state *n, struct looking *l)
 	return n->allowance > l->least || !l->above ? TARGET_KEPT : TARGET_LEAST;
 }
 
-/* Looks at @node if a period is over. */
-__noinline int target_look(u32 node, u64 now)
+static void look_begins(struct looking *l, u32 node, struct node_state *n, u64 now)
+{
+	*l = (struct looking){
+		.node = node,
+		.nr_cpus = n->nr_cpus,
+		.ns = now - n->looked_at,
+	};
+	n->looked_at = now;
+}
+
+static void look_ends(struct looking *l, struct node_state *n, struct target_report *report)
+{
+	enum target_state state = TARGET_NONE;
+
+	if (l->allowed)
+		state = target_judge(n, report, l) ? target_control(n, l) : TARGET_UNMET;
+	if (state == TARGET_NONE || state == TARGET_UNMET)
+		unsqueeze(n, l);
+	report->state = state;
+	n->ran = 0;
+}
+
+/* Looks at a node before all VMs are looked at, and after. */
+__noinline int look_at_node(u32 node, bool before)
 {
 	struct target_report *report = bpf_map_lookup_elem(&kvmgang_targets, &node);
+	struct looking *l = looking_at(node);
 	struct node_state *n = node_of(node);
-	struct looking l = { .node = node };
-	u64 due;
 
-	if (!n || !report)
+	if (!n || !l || !report || !n->nr_cpus)
 		return 0;
-	due = n->target_due;
-	if (now < due || __sync_val_compare_and_swap(&n->target_due, due,
-						     now + TARGET_PERIOD_NS) != due)
-		return 0;
-	l.ns = now - n->target_looked_at;
-	l.nr_cpus = n->nr_cpus;
-	n->target_looked_at = now;
-	bpf_for_each_map_elem(&vms, look_at_vm, &l, 0);
-	if (!l.allowed)
-		report->state = TARGET_NONE;
-	else if (target_judge(n, report, &l))
-		report->state = target_control(n, &l);
+	if (before)
+		look_begins(l, node, n, bpf_ktime_get_ns());
 	else
-		report->state = TARGET_UNMET;
-	if (report->state == TARGET_NONE || report->state == TARGET_UNMET)
-		unsqueeze(n, &l);
-	n->ran = 0;
+		look_ends(l, n, report);
 	return 0;
+}
+
+static int target_work(void *map, int *key, void *value)
+{
+	u32 node;
+
+	nr_others = 0;
+	bpf_for(node, 0, MAX_NODES)
+		look_at_node(node, true);
+	bpf_for_each_map_elem(&vms, look_at_vm, NULL, 0);
+	bpf_for(node, 0, MAX_NODES)
+		look_at_node(node, false);
+	return 0;
+}
+
+static struct target_worker *target_worker(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&target_workers, &zero);
+}
+
+static int target_init(void)
+{
+	struct target_worker *worker = target_worker();
+
+	if (!worker)
+		return -ENOENT;
+	return bpf_wq_init(&worker->wq, &target_workers, 0) ?:
+	       bpf_wq_set_callback(&worker->wq, target_work, 0);
+}
+
+/* Has the targets looked at if a period is over. */
+static void target_ask(u64 now)
+{
+	struct target_worker *worker = target_worker();
+	u64 due = target_due;
+
+	if (now < due || !worker ||
+	    __sync_val_compare_and_swap(&target_due, due, now + TARGET_PERIOD_NS) != due)
+		return;
+	bpf_wq_start(&worker->wq, 0);
 }
 
 #endif /* KVMGANG_TARGET_BPF_H */

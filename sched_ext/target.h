@@ -7,7 +7,7 @@
  * thousandths of a pCPU as others have less, the permilles for which the vCPUs of a VM are ready
  * sum up to less: the gain of what is controlled is 1, or less where pCPUs are to spare. Each step
  * corrects half of an error that is large and a quarter of one that is small, which cannot
- * overshoot, and brings vCPUs that always wait to below a target of 50 permille in ten steps.
+ * overshoot, and brings vCPUs that always wait to below a target of 50 permille in a dozen steps.
  *
  * Pure: no map, no helper, no lock. Rates are milli-pCPU.
  */
@@ -19,7 +19,7 @@
 /* What is aimed at, of the target: turns come one by one, and so what is measured scatters. */
 static inline __u32 target_aim(__u32 permille)
 {
-	return permille - permille / 4;
+	return permille - permille / 8;
 }
 
 /*

@@ -10,6 +10,9 @@
 #include "policy.h"
 #include "snap.h"
 #include "tap.h"
+#include "witness.h"
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
 #define NR_VCPUS	4
 #define WATCH_MS	1000
@@ -47,6 +50,7 @@ static uint64_t watch_readiest(struct guest *guests, int nr, int watched)
 			 guests[i].during.state_ns[KVMGANG_RUN],
 			 guests[i].during.state_ns[KVMGANG_READY],
 			 guests[i].during.state_ns[KVMGANG_THROTTLED]);
+	tap_note("%lu ns of %d ms was one of its vCPUs ready at most", most, WATCH_MS);
 	return most / NSEC_PER_MSEC * 1000 / WATCH_MS;
 }
 
@@ -171,9 +175,59 @@ static void test_infeasible(void)
 	guests_end(&service);
 }
 
+/*
+ * With all of this on, and whatever is held back for it: states sum up, no counter goes backwards,
+ * and what a vCPU waited is its thread's run_delay to the nanosecond.
+ */
+static void test_exact(void)
+{
+	static const struct {
+		enum kvmgang_key key;
+		__u64 value;
+	} settings[] = {
+		{ KVMGANG_KEY_READY_TARGET, 300 },
+		{ KVMGANG_KEY_LIMIT, 1500 },
+		{ KVMGANG_KEY_RESERVATION, 500 },
+		{ KVMGANG_KEY_LATENCY, KVMGANG_LATENCY_SENSITIVE },
+	};
+	struct witness witnesses[ARRAY_SIZE(settings)][NR_VCPUS] = {};
+	struct service service = guests_begin_on_one_node();
+	struct vm *vms[ARRAY_SIZE(settings)];
+	struct reader readers[2];
+	uint64_t samples = 0;
+	size_t n;
+	int i;
+
+	for (n = 0; n < ARRAY_SIZE(settings); n++) {
+		uint32_t vm_id;
+
+		vms[n] = vm_new(NR_VCPUS);
+		for (i = 0; i < NR_VCPUS; i++)
+			witness_prepare(&witnesses[n][i], &vms[n]->vcpus[i]);
+		vm_start(vms[n], guest_io, WITNESS_LOOPS);
+		vm_id = vm_id_wait(vms[n]);
+		REQUIRE(policy_set_one(vm_id, settings[n].key, settings[n].value), ==, 0);
+		for (i = 0; i < NR_VCPUS; i++)
+			witness_begin(&witnesses[n][i], vm_id);
+	}
+	readers_start(readers, 2);
+	sleep_ms(effort(3000, 60000));
+	readers_stop(readers, 2, 100);
+	for (n = 0; n < ARRAY_SIZE(settings); n++) {
+		vm_stop(vms[n]);
+		for (i = 0; i < NR_VCPUS; i++) {
+			EXPECT(witnesses[n][i].samples, >, 0);
+			samples += witnesses[n][i].samples;
+		}
+	}
+	tap_note("%lu samples", samples);
+	guests_end(&service);
+}
+
 TAP_MAIN(
 	{ "a ready target is kept, and others are throttled for it", test_kept },
 	{ "those with the lowest shares are throttled first", test_lowest_first },
 	{ "nobody is throttled for a VM that sleeps", test_idle },
 	{ "targets that cannot be met are told, and given up", test_infeasible },
+	{ "accounts are exact while VMs are held back", test_exact },
 )
