@@ -377,6 +377,7 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 		insert_here(p, 0);
 		return cpu;
 	}
+	prev_cpu = wake_target(p, prev_cpu, t->node);
 	cpu = wake_into_slot(p, prev_cpu, t->node, t->side);
 	if (cpu >= 0) {
 		event(t->node, EVENT_MEMBER);
