@@ -61,13 +61,12 @@ void kvmgang_resched_at(u64 at) __ksym;
  */
 bool scx_bpf_task_set_slice___callable(struct task_struct *p, u64 slice) __ksym __weak;
 
+#include "park.bpf.h"
 #include "wake.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
 #define PF_KTHREAD	0x00200000	/* include/linux/sched.h */
-
-#define SLICE_NS	1
 
 /*
  * When to ask again if the window is over and nobody has elected the next one. While the scheduler
@@ -137,6 +136,9 @@ static void pace(struct pcpu_state *pc, const struct node_state *n, const struct
 	if (n->contended)
 		at = earlier(at, costop_at(t, now));
 	at = earlier(at, budget_ends(t, now));
+	at = earlier(at, parked_until(n, pc->node, now));
+	if (t->limited)
+		at = earlier(at, cgroup_ends(t->limited, now));
 	ask_at(pc, at);
 }
 
@@ -164,6 +166,8 @@ static void look(struct asking *a)
 		a->t->credit = false;
 	if (is_throttled(a->t)) {
 		hold(a->prev, a->t, HELD_THROTTLED);
+		a->t = NULL;
+	} else if (parked_for(a->t, a->now)) {
 		a->t = NULL;
 	}
 }
@@ -227,14 +231,14 @@ static bool is_called_home(struct asking *a)
  */
 static void dispatch_uncontended(struct asking *a)
 {
-	if (a->n->waiting)
+	if (unparked(a->n, a->pc->node, a->n->waiting))
 		contend(a->pc->node);
 	else if (a->t && is_called_home(a))
 		return;
 	else if (a->t)
 		keep(a);
-	else
-		steal(a->pc->node, a->cpu);
+	else if (!steal(a->pc->node, a->cpu) && a->n->parks && !pull_solo(a->pc->node))
+		ask_at(a->pc, parked_until(a->n, a->pc->node, a->now));
 }
 
 static void claim(struct asking *a, u32 side)
@@ -296,8 +300,25 @@ static void dispatch_backfill(struct asking *a)
 	else if (a->t)
 		keep(a);
 	else if (!steal(a->pc->node, a->cpu) && !backfill(a->pc->node, a->cpu, false))
-		ask_at(a->pc, a->n->elected ? a->n->window_end :
-					      earlier(a->n->window_end, release_at));
+		ask_at(a->pc, earlier(parked_until(a->n, a->pc->node, a->now),
+				      a->n->elected ? a->n->window_end :
+						      earlier(a->n->window_end, release_at)));
+}
+
+/* Those go on whose cgroups have something left again. True: one of them does so here. */
+static bool dispatch_parked(struct asking *a)
+{
+	u64 until = parked_until(a->n, a->pc->node, a->now);
+	bool pulled;
+
+	if (!until || until > a->now || !unpark(a->pc->node, a->now))
+		return false;
+	pulled = !a->t && !a->n->contended && pull_solo(a->pc->node);
+	if (a->n->contended)
+		wake_idle(a->n);
+	else if (unparked(a->n, a->pc->node, a->n->waiting))
+		contend(a->pc->node);
+	return pulled;
 }
 
 SEC("struct_ops/kvmgang_dispatch")
@@ -310,7 +331,7 @@ void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 	if (!a.n)
 		return;
 	look(&a);
-	if (give_way(&a))
+	if (give_way(&a) || dispatch_parked(&a))
 		return;
 	if (!a.n->contended) {
 		dispatch_uncontended(&a);
@@ -345,7 +366,7 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 	if (fault_strikes(p) || !t || !pc)
 		return prev_cpu;
 	take_side(p, t);
-	if (is_throttled(t))
+	if (is_throttled(t) || parked_for(t, bpf_ktime_get_ns()))
 		return prev_cpu;
 	if (!t->vm_id)
 		change_node(t, pc->node);
@@ -413,6 +434,8 @@ void BPF_PROG(kvmgang_enqueue, struct task_struct *p, u64 enq_flags)
 		take_side(p, t);
 		n = node_of(t->node);
 	}
+	if (n && park(p, t, n, enq_flags))
+		return;
 	if (!n) {
 		if (enq_flags & SCX_ENQ_WAKEUP)
 			enq_flags |= SCX_ENQ_PREEMPT;
@@ -471,6 +494,8 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 	uncount_waiting(t);
 	t->started = now;
 	t->held = 0;
+	t->parked = 0;
+	cgroup_begin(t);
 	if (pc->node == t->node)
 		t->home_cpu = bpf_get_smp_processor_id() + 1;
 	pc->side = t->side;
@@ -487,6 +512,7 @@ void BPF_PROG(kvmgang_stopping, struct task_struct *p, bool runnable)
 	if (!t || !pc)
 		return;
 	charge(p, t, bpf_ktime_get_ns());
+	cgroup_end(t);
 	t->started = 0;
 	if (t->credit)
 		pc->credit_until = 0;
@@ -538,6 +564,7 @@ s32 BPF_PROG(kvmgang_init_task, struct task_struct *p, struct scx_init_task_args
 	if (!t)
 		return -ENOMEM;
 	t->side = SOLO;
+	cgroup_enter(t, args->cgroup->kn->id);
 	return 0;
 }
 
@@ -548,6 +575,68 @@ void BPF_PROG(kvmgang_exit_task, struct task_struct *p, struct scx_exit_task_arg
 
 	if (t)
 		thread_leaves(t);
+}
+
+SEC("struct_ops.s/kvmgang_cgroup_init")
+s32 BPF_PROG(kvmgang_cgroup_init, struct cgroup *cgrp, struct scx_cgroup_init_args *args)
+{
+	static const struct cgroup_state fresh;
+	u64 id = cgrp->kn->id;
+	struct cgroup_state *c;
+	s32 err;
+
+	err = bpf_map_update_elem(&cgroups, &id, &fresh, BPF_ANY);
+	c = cgroup_of(id);
+	if (err || !c)
+		return err ?: -ENOMEM;
+	if (cgrp->level > 0)
+		c->above = cgroup_above(cgrp);
+	c->weight = args->weight;
+	cgroup_limit(c, args->bw_period_us, args->bw_quota_us, args->bw_burst_us);
+	if (c->quota || c->weight != FAIR_WEIGHT)
+		cgroup_changed();
+	return 0;
+}
+
+SEC("struct_ops.s/kvmgang_cgroup_exit")
+void BPF_PROG(kvmgang_cgroup_exit, struct cgroup *cgrp)
+{
+	u64 id = cgrp->kn->id;
+
+	bpf_map_delete_elem(&cgroups, &id);
+}
+
+/* @p is on no queue and no pCPU. */
+SEC("struct_ops/kvmgang_cgroup_move")
+void BPF_PROG(kvmgang_cgroup_move, struct task_struct *p, struct cgroup *from, struct cgroup *to)
+{
+	struct thread *t = thread_of(p);
+
+	if (t)
+		cgroup_enter(t, to->kn->id);
+}
+
+SEC("struct_ops/kvmgang_cgroup_set_weight")
+void BPF_PROG(kvmgang_cgroup_set_weight, struct cgroup *cgrp, u32 weight)
+{
+	struct cgroup_state *c = cgroup_of(cgrp->kn->id);
+
+	if (!c)
+		return;
+	c->weight = weight;
+	cgroup_changed();
+}
+
+SEC("struct_ops/kvmgang_cgroup_set_bandwidth")
+void BPF_PROG(kvmgang_cgroup_set_bandwidth, struct cgroup *cgrp, u64 period_us, u64 quota_us,
+	      u64 burst_us)
+{
+	struct cgroup_state *c = cgroup_of(cgrp->kn->id);
+
+	if (!c)
+		return;
+	cgroup_limit(c, period_us, quota_us, burst_us);
+	cgroup_changed();
 }
 
 /* One pCPU more in the mask of @n. */
@@ -607,7 +696,8 @@ s32 BPF_PROG(kvmgang_init)
 		struct node_state *n = node_of(node);
 
 		if (n && n->nr_cpus)
-			err = scx_bpf_create_dsq(solo_dsq(node), node);
+			err = scx_bpf_create_dsq(solo_dsq(node), node) ?:
+			      scx_bpf_create_dsq(parked_dsq(node), node);
 		if (err)
 			return err;
 	}
@@ -636,6 +726,11 @@ struct sched_ext_ops kvmgang_ops = {
 	.yield		= (void *)kvmgang_yield,
 	.init_task	= (void *)kvmgang_init_task,
 	.exit_task	= (void *)kvmgang_exit_task,
+	.cgroup_init	= (void *)kvmgang_cgroup_init,
+	.cgroup_exit	= (void *)kvmgang_cgroup_exit,
+	.cgroup_move	= (void *)kvmgang_cgroup_move,
+	.cgroup_set_weight = (void *)kvmgang_cgroup_set_weight,
+	.cgroup_set_bandwidth = (void *)kvmgang_cgroup_set_bandwidth,
 	.init		= (void *)kvmgang_init,
 	.exit		= (void *)kvmgang_exit,
 	.flags		= SCX_OPS_BUILTIN_IDLE_PER_NODE | SCX_OPS_ENQ_LAST,

@@ -9,6 +9,7 @@
 #ifndef KVMGANG_THREAD_BPF_H
 #define KVMGANG_THREAD_BPF_H
 
+#include "cgroup.bpf.h"
 #include "limit.bpf.h"
 
 /*
@@ -233,6 +234,7 @@ static void take_side(struct task_struct *p, struct thread *t)
 	struct vm *vm;
 
 	recognise(p, t);
+	cgroup_refresh(t);
 	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
 	if (vm)
 		policy_refresh(vm, t->vm_id);
@@ -324,7 +326,9 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 	if (vm)
 		charge_vcpu(n, vm, t, ns);
 	else
-		charge_host(n, t, ns, p->scx.weight);
+		charge_host(n, t, ns, weight_of(p, t));
+	if (t->limited)
+		cgroup_draw(t->limited, ns, now);
 	if (t->side == SOLO)
 		n->solo_vtime = standing(t, n);
 }
