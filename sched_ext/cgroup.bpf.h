@@ -49,6 +49,13 @@ struct cgroup_state {
 	u64 refilled_at;	/* when the present period began */
 	u64 promised;		/* ns to those that were let go in it */
 	u32 running;		/* tasks on pCPUs that draw from it */
+	/* See vm_cgroup.bpf.h. */
+	u64 census;		/* the review that counted these: */
+	u32 vcpus;		/* the VM's, here and below */
+	u32 vm_id;		/* whose vCPUs all those below are, unless ... */
+	u32 shared;		/* ... another VM has some, too, ... */
+	u64 claimed;		/* ... as of this generation */
+	u32 own;		/* this or the one below has been a VM's own */
 };
 
 struct {
@@ -59,8 +66,10 @@ struct {
 	__type(value, struct cgroup_state);
 } cgroups SEC(".maps");
 
-/* Grows when something is set; 0: nothing ever was, and nobody looks. */
-__u64 cgroup_generation;
+/* Grows when something is set. */
+__u64 cgroup_generation = 1;
+
+#define NEVER_SEEN	(~0ULL)
 
 static struct cgroup_state *cgroup_of(u64 id)
 {
@@ -255,7 +264,7 @@ __noinline u64 cgroup_promise(u64 id)
 static void cgroup_enter(struct thread *t, u64 id)
 {
 	t->cgroup = id;
-	t->cgroup_seen = ~0ULL;
+	t->cgroup_seen = NEVER_SEEN;
 }
 
 static void cgroup_refresh(struct thread *t)
@@ -265,7 +274,7 @@ static void cgroup_refresh(struct thread *t)
 	if (t->cgroup_seen == generation)
 		return;
 	t->cgroup_seen = generation;
-	t->limited = t->vm_id ? 0 : cgroup_limited(t->cgroup);
+	t->limited = cgroup_limited(t->cgroup);
 	t->weight = cgroup_weight(t->cgroup);
 }
 

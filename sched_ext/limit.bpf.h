@@ -67,19 +67,14 @@ __noinline int mark_waiting(u32 vm_id, u32 node, bool throttled)
  * One pCPU throttles; the others that run the VM find out when they ask. If the window was its
  * alone, it is time for the next one.
  */
-__noinline int throttle(u32 vm_id, u64 now)
+__noinline int throttle_until(u32 vm_id, u64 now, u64 until)
 {
 	struct vm *vm = vm_of(vm_id);
 	struct node_state *n;
-	s64 burst;
 	u32 node;
 
-	if (!vm || !vm->limit || __sync_val_compare_and_swap(&vm->throttled, 0, 1))
+	if (!vm || __sync_val_compare_and_swap(&vm->throttled, 0, 1))
 		return 0;
-	burst = budget_burst(vm->threads, TURN_NS, vm->limit);
-	/* Whoever overdrew it, as when the limit was lowered, does not pay for long. */
-	if (vm->budget < -burst)
-		vm->budget = -burst;
 	event(vm->home, EVENT_THROTTLE);
 	n = node_of(vm->home);
 	if (n && n->elected == 1)
@@ -87,8 +82,20 @@ __noinline int throttle(u32 vm_id, u64 now)
 	bpf_for(node, 0, MAX_NODES)
 		if (vm->queue[node % MAX_NODES] == HAS_QUEUE)
 			mark_waiting(vm_id, node, true);
-	rank_push(THROTTLED_RANK, vm_id, now + budget_wait(vm->budget, burst, vm->limit));
+	rank_push(THROTTLED_RANK, vm_id, until);
 	return 0;
+}
+
+static void throttle(struct vm *vm, u32 vm_id, u64 now)
+{
+	s64 burst = budget_burst(vm->threads, TURN_NS, vm->limit);
+
+	if (vm->throttled)
+		return;
+	/* Whoever overdrew it, as when the limit was lowered, does not pay for long. */
+	if (vm->budget < -burst)
+		vm->budget = -burst;
+	throttle_until(vm_id, now, now + budget_wait(vm->budget, burst, vm->limit));
 }
 
 __noinline int throttle_end(u32 vm_id)
@@ -183,7 +190,7 @@ static void draw(struct vm *vm, u32 vm_id, u64 ns, u64 now)
 	if (vm->reserved < deepest)
 		vm->reserved = deepest;
 	if (vm->limit && vm->budget <= 0)
-		throttle(vm_id, now);
+		throttle(vm, vm_id, now);
 }
 
 /* When the budget of @t's VM will be used up as it is being used; 0: never. */

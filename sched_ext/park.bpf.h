@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Host tasks that may not run now because a cgroup above them has used its cpu.max up (cgroup.bpf.h).
- * Each node has a queue of them, in the order of the times at which they may go on. They are in
- * nobody's way: they are counted as waiting like others, and so that the counts need no other lock,
- * who wants to know how many wait for a pCPU takes off as many as there are on that queue.
+ * Host tasks that may not run now because a cgroup above them has used its cpu.max up; see
+ * cgroup.bpf.h. Each node has a queue of them, in the order of the times at which they may go on.
+ * They are in nobody's way: they are counted as waiting like others, since counts are changed where
+ * the task is locked and it is not when it goes on; but who wants to know how many wait for a pCPU
+ * takes off as many as there are on that queue.
  *
  * They go on when a pCPU of the node asks after their time, to the queue of solo tasks. Each pCPU
  * that runs a task asks at the first of these times, as do those that have gone idle since, and the
@@ -43,7 +44,7 @@ static u64 parked_until(const struct node_state *n, u32 node, u64 now)
 /* May host task @t not run before a time? 0: it may at once. */
 static u64 parked_for(const struct thread *t, u64 now)
 {
-	if (!t->limited || (t->parked && now >= t->parked + MOST_PARKED_NS))
+	if (!t->limited || t->vm_id || (t->parked && now >= t->parked + MOST_PARKED_NS))
 		return 0;
 	return cgroup_next(t->limited, now);
 }

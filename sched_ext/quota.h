@@ -6,8 +6,8 @@
  *
  * A limit of a VM is another thing, see budget.h: it is earned all the time, not once in a period.
  *
- * Pure: no map, no helper, no lock. All ns. The kernel sees to it that a quota and a period are 1 ms
- * at least, a period 1 s at most, and a burst no more than the quota.
+ * Pure: no map, no helper, no lock. All ns. The kernel sees to it that a quota and a period are
+ * 1 ms at least, a period 1 s at most, and a burst no more than the quota.
  */
 #ifndef KVMGANG_QUOTA_H
 #define KVMGANG_QUOTA_H

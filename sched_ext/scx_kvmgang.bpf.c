@@ -35,7 +35,10 @@
  *
  * What it does not do: split a VM that is wider than a node into gangs of several nodes; it has one
  * home and shares that node's pCPUs among its vCPUs, and other nodes' when these have nothing to
- * do. Nor does it follow cpu.weight and cpu.max of cgroups.
+ * do.
+ *
+ * What cgroups say counts: cpu.max and cpu.weight of host tasks' (cgroup.bpf.h, park.bpf.h), and
+ * those of a VM's vCPUs for the VM (vm_cgroup.bpf.h).
  *
  * Who knows what: state.bpf.h has the data, rank.bpf.h the order of VMs, pull.bpf.h what a pCPU may
  * run next, report.bpf.h and interface.h what the command is told. All tasks have a slice of 1 ns,
@@ -593,7 +596,7 @@ s32 BPF_PROG(kvmgang_cgroup_init, struct cgroup *cgrp, struct scx_cgroup_init_ar
 		c->above = cgroup_above(cgrp);
 	c->weight = args->weight;
 	cgroup_limit(c, args->bw_period_us, args->bw_quota_us, args->bw_burst_us);
-	if (c->quota || c->weight != FAIR_WEIGHT)
+	if (c->quota || c->weight != FAIR_WEIGHT || cgroup_is_own(c->above))
 		cgroup_changed();
 	return 0;
 }
@@ -611,9 +614,12 @@ SEC("struct_ops/kvmgang_cgroup_move")
 void BPF_PROG(kvmgang_cgroup_move, struct task_struct *p, struct cgroup *from, struct cgroup *to)
 {
 	struct thread *t = thread_of(p);
+	struct vm *vm = t && t->vm_id ? vm_of(t->vm_id) : NULL;
 
 	if (t)
 		cgroup_enter(t, to->kn->id);
+	if (vm)
+		vm->cgroup_seen = NEVER_SEEN;
 }
 
 SEC("struct_ops/kvmgang_cgroup_set_weight")
@@ -689,7 +695,7 @@ s32 BPF_PROG(kvmgang_init)
 	s32 err;
 	u32 node;
 
-	err = check_kfunc_abi() ?: learn_cpus();
+	err = check_kfunc_abi() ?: learn_cpus() ?: reviewer_init();
 	if (err)
 		return err;
 	bpf_for(node, 0, MAX_NODES) {

@@ -85,6 +85,10 @@ struct vm {
 	u32 sensitive;
 	u32 starves;		/* one of its vCPUs does: it is to come first, once */
 	u64 fed_at;		/* when it last did so */
+	/* See vm_cgroup.bpf.h. */
+	u64 cgroup_seen;	/* generation for which its cgroups were looked at, or NEVER_SEEN */
+	u64 limited;		/* id of the first limited cgroup that is not its own; 0: none is */
+	u32 told, told_seen;	/* the module was told something, and that was read again */
 	/* See limit.bpf.h. */
 	u32 throttled;
 	s64 budget, reserved;	/* ns of pCPU time that are left of them */

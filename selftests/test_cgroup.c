@@ -259,9 +259,160 @@ static void test_beside_guests(void)
 	cgroups_end(&service);
 }
 
+/* The vCPUs of @guest from @first on, @nr of them. */
+static void vcpus_join(const char *cgroup, const struct guest *guest, int first, int nr)
+{
+	int i;
+
+	for (i = first; i < first + nr; i++)
+		cgroup_join(cgroup, guest->vm->vcpus[i].tid);
+}
+
+/* Both have one vCPU, and those share a pCPU: of that they have what their shares say. */
+static void expect_ratio(struct guest *guests, uint64_t wanted)
+{
+	uint64_t run[2];
+	int i;
+
+	sleep_ms(SETTLE_MS);
+	guests_watch(guests, 2, WATCH_MS);
+	for (i = 0; i < 2; i++)
+		run[i] = guests[i].during.state_ns[KVMGANG_RUN];
+	tap_note("%lu ns and %lu ns", run[0], run[1]);
+	EXPECT(100 * run[1], >=, 93 * wanted * run[0]);
+	EXPECT(100 * run[1], <=, 107 * wanted * run[0]);
+}
+
+static void test_weight(void)
+{
+	static const char * const cgroups[] = { "/a", "/b" };
+	struct guest guests[2];
+	struct service service;
+	int i;
+
+	cgroups_begin();
+	cgroup_write("/a", "cpu.weight", "50");
+	service = guests_begin(4);
+	for (i = 0; i < 2; i++) {
+		guest_start(&guests[i], 1, guest_spin);
+		vm_pin(guests[i].vm, nth_cpu(1));
+		vcpus_join(cgroups[i], &guests[i], 0, 1);
+	}
+	cgroup_write("/b", "cpu.weight", "200");
+	expect_ratio(guests, 4);
+	expect_setting(guests[0].id, KVMGANG_KEY_SHARES, 50, KVMGANG_ORIGIN_CGROUP);
+	expect_setting(guests[1].id, KVMGANG_KEY_SHARES, 200, KVMGANG_ORIGIN_CGROUP);
+	/* The user's word counts, and 100 is none of the cgroup. */
+	REQUIRE(policy_set_one(guests[0].id, KVMGANG_KEY_SHARES, 200), ==, 0);
+	expect_setting(guests[0].id, KVMGANG_KEY_SHARES, 200, KVMGANG_ORIGIN_USER);
+	expect_ratio(guests, 1);
+	cgroup_write("/b", "cpu.weight", "100");
+	REQUIRE(policy_reset(guests[0].id, ALL_KEYS), ==, 0);
+	expect_ratio(guests, 2);
+	expect_setting(guests[0].id, KVMGANG_KEY_SHARES, 50, KVMGANG_ORIGIN_CGROUP);
+	expect_setting(guests[1].id, KVMGANG_KEY_SHARES, 100, KVMGANG_ORIGIN_DEFAULT);
+	/* Of a cgroup that two VMs are in neither has the weight. */
+	vcpus_join("/a", &guests[1], 0, 1);
+	expect_ratio(guests, 1);
+	for (i = 0; i < 2; i++)
+		expect_setting(guests[i].id, KVMGANG_KEY_SHARES, 100, KVMGANG_ORIGIN_DEFAULT);
+	cgroups_end(&service);
+}
+
+static void expect_run(struct guest *guests, int nr, uint64_t milli)
+{
+	uint64_t run;
+
+	sleep_ms(SETTLE_MS);
+	run = guests_watch(guests, nr, WATCH_MS);
+	tap_note("%lu ns of %lu milli-pCPU", run, milli);
+	EXPECT(run, >=, milli * 98 / 100 * WATCH_MS * NSEC_PER_MSEC / 1000);
+	EXPECT(run, <=, milli * 102 / 100 * WATCH_MS * NSEC_PER_MSEC / 1000);
+}
+
+/* By the VM's cgroup, while a thread of the VMM spins beside, and by those of the vCPUs. */
+static void test_limit(void)
+{
+	struct service service;
+	struct guest guest;
+	struct hog helper;
+	int i;
+
+	cgroups_begin();
+	cgroup_write("/a", "cpu.max", "150000 100000");
+	service = guests_begin(4);
+	guest_start(&guest, 4, guest_barrier);
+	vcpus_join("/a", &guest, 0, 4);
+	expect_run(&guest, 1, 1500);
+	expect_setting(guest.id, KVMGANG_KEY_LIMIT, 1500, KVMGANG_ORIGIN_CGROUP);
+	hogs_start(&helper, 1, "/a");
+	expect_run(&guest, 1, 1500);
+	EXPECT(hogs_watch(&helper, 1), >=, 900);
+
+	vcpus_join("/a/c", &guest, 0, 2);
+	vcpus_join("/a/d", &guest, 2, 2);
+	cgroup_write("/a/c", "cpu.max", "30000 100000");
+	cgroup_write("/a/d", "cpu.max", "90000 100000");
+	expect_run(&guest, 1, 1200);
+	expect_setting(guest.id, KVMGANG_KEY_LIMIT, 1200, KVMGANG_ORIGIN_CGROUP);
+	EXPECT(guest.during.state_ns[KVMGANG_THROTTLED], >=, 1000 * NSEC_PER_MSEC);
+	for (i = 0; i < 4; i++)
+		EXPECT(row_read(guest.id, i).count.state_ns[KVMGANG_RUN], >, 0);
+
+	REQUIRE(policy_set_one(guest.id, KVMGANG_KEY_LIMIT, 800), ==, 0);
+	expect_run(&guest, 1, 800);
+	REQUIRE(policy_reset(guest.id, ALL_KEYS), ==, 0);
+	cgroup_write("/a", "cpu.max", "max");
+	cgroup_write("/a/c", "cpu.max", "max");
+	cgroup_write("/a/d", "cpu.max", "max");
+	hog_stop(&helper);
+	expect_run(&guest, 1, 4000);
+	expect_setting(guest.id, KVMGANG_KEY_LIMIT, 0, KVMGANG_ORIGIN_DEFAULT);
+	cgroups_end(&service);
+}
+
+/* Two VMs and a host task below a cgroup, as all are that is in machine.slice. */
+static void test_slice(void)
+{
+	static const char * const cgroups[] = { "/a/c", "/a/d" };
+	struct guest guests[2];
+	struct service service;
+	struct hog hog;
+	uint64_t run;
+	int i;
+
+	cgroups_begin();
+	cgroup_write("/a", "cpu.max", "100000 50000");
+	service = guests_begin(4);
+	for (i = 0; i < 2; i++) {
+		guest_start(&guests[i], 2, guest_spin);
+		vcpus_join(cgroups[i], &guests[i], 0, 2);
+	}
+	expect_run(guests, 2, 2000);
+	for (i = 0; i < 2; i++) {
+		EXPECT(guests[i].during.state_ns[KVMGANG_RUN], >=, 500 * NSEC_PER_MSEC);
+		EXPECT(guests[i].during.state_ns[KVMGANG_THROTTLED], >=, 500 * NSEC_PER_MSEC);
+		expect_setting(guests[i].id, KVMGANG_KEY_LIMIT, 0, KVMGANG_ORIGIN_DEFAULT);
+	}
+	hogs_start(&hog, 1, "/a");
+	sleep_ms(SETTLE_MS);
+	run = hogs_ran(&hog, 1);
+	i = guests_watch(guests, 2, WATCH_MS) / NSEC_PER_MSEC;
+	run = (hogs_ran(&hog, 1) - run) / NSEC_PER_MSEC;
+	tap_note("%d ms of the guests and %lu ms of the host task", i, run);
+	EXPECT(i + run, <=, 2060);
+	EXPECT(i + run, >=, 1940);
+	EXPECT(run, >=, 200);
+	hog_stop(&hog);
+	cgroups_end(&service);
+}
+
 TAP_MAIN(
 	{ "host tasks have what cpu.max says", test_max },
 	{ "limits within limits", test_nested },
 	{ "a hundred tasks and a millisecond in a second", test_least },
 	{ "tasks that have used their cpu.max up are in no guest's way", test_beside_guests },
+	{ "the weight of a VM's cgroup is its shares", test_weight },
+	{ "the cpu.max of a VM's cgroup is its limit", test_limit },
+	{ "a cpu.max that several VMs share", test_slice },
 )
