@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The scheduler's pure parts, which BPF runs: budget.h, fair.h, heap.h, home.h and target.h.
- * What it does with them is for selftests/test_gang.c, test_limit.c and test_target.c.
+ * The scheduler's pure parts, which BPF runs: budget.h, fair.h, heap.h, home.h, quota.h and
+ * target.h. What it does with them is for selftests/test_gang.c, test_limit.c, test_cgroup.c and
+ * test_target.c.
  */
 #include <kunit/test.h>
 #include <linux/array_size.h>
@@ -11,6 +12,7 @@
 #include "sched_ext/fair.h"
 #include "sched_ext/heap.h"
 #include "sched_ext/home.h"
+#include "sched_ext/quota.h"
 #include "sched_ext/target.h"
 
 static struct heap *heap_new(struct kunit *test)
@@ -307,6 +309,63 @@ static void test_target(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, target_part(0, 1000, 4000), 0);
 }
 
+static void test_quota(struct kunit *test)
+{
+	const u64 quota = 50000000, period = 100000000;
+
+	KUNIT_EXPECT_EQ(test, quota_periods(5, 5, period), 0);
+	KUNIT_EXPECT_EQ(test, quota_periods(5, 4, period), 0);
+	KUNIT_EXPECT_EQ(test, quota_periods(5, 4 + period, period), 0);
+	KUNIT_EXPECT_EQ(test, quota_periods(5, 5 + period, period), 1);
+	KUNIT_EXPECT_EQ(test, quota_earned(2, quota), 2 * quota);
+	/* After a year as after a while. */
+	KUNIT_EXPECT_EQ(test, quota_earned(1ULL << 60, quota), 3 * quota);
+	KUNIT_EXPECT_EQ(test, quota_bounded(-60000000, quota, 0), -50000000);
+	KUNIT_EXPECT_EQ(test, quota_bounded(60000000, quota, 0), 50000000);
+	KUNIT_EXPECT_EQ(test, quota_bounded(60000000, quota, 7000000), 57000000);
+	KUNIT_EXPECT_EQ(test, quota_bounded(-3, quota, 0), -3);
+	/* Nothing left, a bit owed, and all that can be owed. */
+	KUNIT_EXPECT_EQ(test, quota_next(0, quota, period, 5), 5 + period);
+	KUNIT_EXPECT_EQ(test, quota_next(-1, quota, period, 5), 5 + period);
+	KUNIT_EXPECT_EQ(test, quota_next(-50000000, quota, period, 5), 5 + 2 * period);
+	KUNIT_EXPECT_EQ(test, quota_lasts(6000000, 3, 1000), 2000000);
+	KUNIT_EXPECT_EQ(test, quota_lasts(6000000, 0, 1000), 6000000);
+	KUNIT_EXPECT_EQ(test, quota_lasts(-1, 3, 1000), 1000);
+}
+
+/* Several that draw at a time, each overdrawing it a bit: what they get in the end is the quota. */
+static void test_quota_periods(struct kunit *test)
+{
+	static const u64 quotas[] = { 1000000, 50000000, 250000000 };
+	const u64 period = 100000000, late = 5000, tasks = 4;
+	u64 now, since, ns, used, periods;
+	u32 i, turn;
+	s64 budget;
+
+	for (i = 0; i < ARRAY_SIZE(quotas); i++) {
+		budget = quotas[i];
+		since = 0;
+		now = 0;
+		used = 0;
+		for (turn = 0; turn < 1000; turn++) {
+			ns = quota_lasts(budget, tasks, 1000) + late;
+			now += ns;
+			used += tasks * ns;
+			budget = quota_bounded(budget - (s64)(tasks * ns), quotas[i], 0);
+			if (budget <= 0)
+				now = quota_next(budget, quotas[i], period, since);
+			periods = quota_periods(since, now, period);
+			since += periods * period;
+			budget = quota_bounded(budget + quota_earned(periods, quotas[i]),
+					       quotas[i], 0);
+			KUNIT_ASSERT_GT(test, budget, 0);
+		}
+		periods = now / period;
+		KUNIT_EXPECT_LE(test, used, (periods + 2) * quotas[i]);
+		KUNIT_EXPECT_GE(test, used, (periods - 2) * quotas[i]);
+	}
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(test_heap_empty),
 	KUNIT_CASE(test_heap_full),
@@ -319,6 +378,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_mean),
 	KUNIT_CASE(test_budget),
 	KUNIT_CASE(test_budget_turns),
+	KUNIT_CASE(test_quota),
+	KUNIT_CASE(test_quota_periods),
 	KUNIT_CASE(test_home),
 	KUNIT_CASE(test_homes_settle),
 	KUNIT_CASE(test_target),

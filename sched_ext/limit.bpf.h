@@ -57,9 +57,11 @@ static u64 turn_wait(const struct vm *vm)
 	return limit ? budget_wait(vm->budget, burst, limit) : 0;
 }
 
-static void throttled_push(u32 vm_id, u64 now, u64 wait)
+static u64 recheck_at(const struct vm *vm, u64 now)
 {
-	rank_push(THROTTLED_RANK, vm_id, now + (wait < RECHECK_NS ? wait : RECHECK_NS));
+	u64 wait = turn_wait(vm);
+
+	return now + (wait < RECHECK_NS ? wait : RECHECK_NS);
 }
 
 static struct vm *limited_vm(const struct thread *t)
@@ -94,21 +96,14 @@ __noinline int mark_waiting(u32 vm_id, u32 node, bool throttled)
  * One pCPU throttles; the others that run the VM find out when they ask. If the window was its
  * alone, it is time for the next one.
  */
-__noinline int throttle(u32 vm_id, u64 now)
+__noinline int throttle_until(u32 vm_id, u64 now, u64 until)
 {
 	struct vm *vm = vm_of(vm_id);
 	struct node_state *n;
-	u32 node, limit;
-	s64 burst;
+	u32 node;
 
-	limit = vm ? limit_of(vm) : 0;
-	if (!vm || !limit || __sync_val_compare_and_swap(&vm->throttled, 0, 1))
+	if (!vm || __sync_val_compare_and_swap(&vm->throttled, 0, 1))
 		return 0;
-	vm->squeezed = 1;
-	burst = budget_burst(vm->threads, TURN_NS, limit);
-	/* Whoever overdrew it, as when the limit was lowered, does not pay for long. */
-	if (vm->budget < -burst)
-		vm->budget = -burst;
 	event(vm->home, EVENT_THROTTLE);
 	n = node_of(vm->home);
 	if (n && n->elected == 1)
@@ -116,8 +111,21 @@ __noinline int throttle(u32 vm_id, u64 now)
 	bpf_for(node, 0, MAX_NODES)
 		if (vm->queue[node % MAX_NODES] == HAS_QUEUE)
 			mark_waiting(vm_id, node, true);
-	throttled_push(vm_id, now, turn_wait(vm));
+	rank_push(THROTTLED_RANK, vm_id, until);
 	return 0;
+}
+
+static void throttle(struct vm *vm, u32 vm_id, u64 now)
+{
+	s64 burst = budget_burst(vm->threads, TURN_NS, limit_of(vm));
+
+	if (vm->throttled)
+		return;
+	vm->squeezed = 1;
+	/* Whoever overdrew it, as when the limit was lowered, does not pay for long. */
+	if (vm->budget < -burst)
+		vm->budget = -burst;
+	throttle_until(vm_id, now, recheck_at(vm, now));
 }
 
 __noinline int throttle_end(u32 vm_id)
@@ -172,14 +180,12 @@ static void refill(struct vm *vm, u64 now)
 __noinline int release_one(u32 vm_id, u64 now)
 {
 	struct vm *vm = vm_of(vm_id);
-	u64 wait;
 
 	if (!vm)
 		return false;
 	refill(vm, now);
-	wait = turn_wait(vm);
-	if (wait > REFILL_NS) {
-		throttled_push(vm_id, now, wait);
+	if (turn_wait(vm) > REFILL_NS) {
+		rank_push(THROTTLED_RANK, vm_id, recheck_at(vm, now));
 		return false;
 	}
 	throttle_end(vm_id);
@@ -234,7 +240,7 @@ static void draw(struct vm *vm, u32 vm_id, u64 ns, u64 now)
 	if (vm->reserved < deepest)
 		vm->reserved = deepest;
 	if (limit_of(vm) && vm->budget <= 0)
-		throttle(vm_id, now);
+		throttle(vm, vm_id, now);
 }
 
 /* When to look at the budget of @t's VM again, as it is being used; 0: never. */

@@ -44,6 +44,7 @@ __noinline int policy_read(u32 vm_id)
 	struct kvmgang_vm_policy policy = {};
 	u64 generation = kvmgang_policy_generation();
 	struct vm *vm = vm_of(vm_id);
+	u32 told = vm ? *(volatile u32 *)&vm->told : 0;
 
 	if (!vm || kvmgang_vm_policy(vm_id, &policy, sizeof(policy)))
 		return 0;
@@ -64,22 +65,24 @@ __noinline int policy_read(u32 vm_id)
 	vm->wanted_nodes = policy.home_nodes;
 	vm->known_home = policy.home;
 	vm->generation = generation;
+	vm->told_seen = told;
 	return 0;
 }
 
 static void policy_refresh(const struct vm *vm, u32 vm_id)
 {
-	if (vm->generation != kvmgang_policy_generation())
+	if (vm->generation != kvmgang_policy_generation() || vm->told_seen != vm->told)
 		policy_read(vm_id);
 }
 
 /*
  * One of a single vCPU does like any other: as a solo task it would share in what all those get.
- * And one that has a limit, since among the solo tasks it could not be held back.
+ * And one that has a limit, or cgroups above it do, since among the solo tasks it could not be held
+ * back.
  */
 static bool vm_gangs(const struct vm *vm)
 {
-	if (vm->limit || vm->squeeze)
+	if (vm->limit || vm->squeeze || vm->limited)
 		return true;
 	return vm->gang == GANG_AUTO ? !vm->sleepy : vm->gang != GANG_OFF;
 }

@@ -219,7 +219,7 @@ __noinline int steal(u32 node, s32 cpu)
 		if (i == node)
 			continue;
 		n = node_of(i);
-		if (n && n->waiting && backfill(i, cpu, true))
+		if (n && unparked(n, i, n->waiting) && backfill(i, cpu, true))
 			return true;
 	}
 	return false;

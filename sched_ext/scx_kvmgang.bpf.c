@@ -36,7 +36,10 @@
  *
  * What it does not do: split a VM that is wider than a node into gangs of several nodes; it has one
  * home and shares that node's pCPUs among its vCPUs, and other nodes' when these have nothing to
- * do. Nor does it follow cpu.weight and cpu.max of cgroups.
+ * do.
+ *
+ * What cgroups say counts: cpu.max and cpu.weight of host tasks' (cgroup.bpf.h, park.bpf.h), and
+ * those of a VM's vCPUs for the VM (vm_cgroup.bpf.h).
  *
  * Who knows what: state.bpf.h has the data, rank.bpf.h the order of VMs, pull.bpf.h what a pCPU may
  * run next, report.bpf.h and interface.h what the command is told. All tasks have a slice of 1 ns,
@@ -62,14 +65,13 @@ void kvmgang_resched_at(u64 at) __ksym;
  */
 bool scx_bpf_task_set_slice___callable(struct task_struct *p, u64 slice) __ksym __weak;
 
+#include "park.bpf.h"
 #include "target.bpf.h"
 #include "wake.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
 #define PF_KTHREAD	0x00200000	/* include/linux/sched.h */
-
-#define SLICE_NS	1
 
 /*
  * When to ask again if the window is over and nobody has elected the next one. While the scheduler
@@ -139,6 +141,9 @@ static void pace(struct pcpu_state *pc, const struct node_state *n, const struct
 	if (n->contended)
 		at = earlier(at, costop_at(t, now));
 	at = earlier(at, budget_ends(t, now));
+	at = earlier(at, parked_until(n, pc->node, now));
+	if (t->limited)
+		at = earlier(at, cgroup_ends(t->limited, now));
 	ask_at(pc, at);
 }
 
@@ -166,6 +171,8 @@ static void look(struct asking *a)
 		a->t->credit = false;
 	if (is_throttled(a->t)) {
 		hold(a->prev, a->t, HELD_THROTTLED);
+		a->t = NULL;
+	} else if (parked_for(a->t, a->now)) {
 		a->t = NULL;
 	}
 }
@@ -229,14 +236,14 @@ static bool is_called_home(struct asking *a)
  */
 static void dispatch_uncontended(struct asking *a)
 {
-	if (a->n->waiting)
+	if (unparked(a->n, a->pc->node, a->n->waiting))
 		contend(a->pc->node);
 	else if (a->t && is_called_home(a))
 		return;
 	else if (a->t)
 		keep(a);
-	else
-		steal(a->pc->node, a->cpu);
+	else if (!steal(a->pc->node, a->cpu) && a->n->parks && !pull_solo(a->pc->node))
+		ask_at(a->pc, parked_until(a->n, a->pc->node, a->now));
 }
 
 static void claim(struct asking *a, u32 side)
@@ -312,8 +319,25 @@ static void dispatch_backfill(struct asking *a)
 	else if (a->t)
 		keep(a);
 	else if (!steal(a->pc->node, a->cpu) && !backfill(a->pc->node, a->cpu, false))
-		ask_at(a->pc, a->n->elected ? a->n->window_end :
-					      earlier(a->n->window_end, release_at));
+		ask_at(a->pc, earlier(parked_until(a->n, a->pc->node, a->now),
+				      a->n->elected ? a->n->window_end :
+						      earlier(a->n->window_end, release_at)));
+}
+
+/* Those go on whose cgroups have something left again. True: one of them does so here. */
+static bool dispatch_parked(struct asking *a)
+{
+	u64 until = parked_until(a->n, a->pc->node, a->now);
+	bool pulled;
+
+	if (!until || until > a->now || !unpark(a->pc->node, a->now))
+		return false;
+	pulled = !a->t && !a->n->contended && pull_solo(a->pc->node);
+	if (a->n->contended)
+		wake_idle(a->n);
+	else if (unparked(a->n, a->pc->node, a->n->waiting))
+		contend(a->pc->node);
+	return pulled;
 }
 
 SEC("struct_ops/kvmgang_dispatch")
@@ -326,7 +350,7 @@ void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 	if (!a.n)
 		return;
 	look(&a);
-	if (give_way(&a))
+	if (give_way(&a) || dispatch_parked(&a))
 		return;
 	if (!a.n->contended) {
 		dispatch_uncontended(&a);
@@ -363,7 +387,7 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 	if (fault_strikes(p) || !t || !pc)
 		return prev_cpu;
 	take_side(p, t);
-	if (is_throttled(t))
+	if (is_throttled(t) || parked_for(t, bpf_ktime_get_ns()))
 		return prev_cpu;
 	if (!t->vm_id)
 		change_node(t, pc->node);
@@ -432,6 +456,8 @@ void BPF_PROG(kvmgang_enqueue, struct task_struct *p, u64 enq_flags)
 		take_side(p, t);
 		n = node_of(t->node);
 	}
+	if (n && park(p, t, n, enq_flags))
+		return;
 	if (!n) {
 		if (enq_flags & SCX_ENQ_WAKEUP)
 			enq_flags |= SCX_ENQ_PREEMPT;
@@ -490,6 +516,8 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 	uncount_waiting(t);
 	t->started = now;
 	t->held = 0;
+	t->parked = 0;
+	cgroup_begin(t);
 	if (pc->node == t->node)
 		t->home_cpu = bpf_get_smp_processor_id() + 1;
 	pc->side = t->side;
@@ -506,6 +534,7 @@ void BPF_PROG(kvmgang_stopping, struct task_struct *p, bool runnable)
 	if (!t || !pc)
 		return;
 	charge(p, t, bpf_ktime_get_ns());
+	cgroup_end(t);
 	t->started = 0;
 	if (t->credit)
 		pc->credit_until = 0;
@@ -557,6 +586,7 @@ s32 BPF_PROG(kvmgang_init_task, struct task_struct *p, struct scx_init_task_args
 	if (!t)
 		return -ENOMEM;
 	t->side = SOLO;
+	cgroup_enter(t, args->cgroup->kn->id);
 	return 0;
 }
 
@@ -567,6 +597,71 @@ void BPF_PROG(kvmgang_exit_task, struct task_struct *p, struct scx_exit_task_arg
 
 	if (t)
 		thread_leaves(t);
+}
+
+SEC("struct_ops.s/kvmgang_cgroup_init")
+s32 BPF_PROG(kvmgang_cgroup_init, struct cgroup *cgrp, struct scx_cgroup_init_args *args)
+{
+	static const struct cgroup_state fresh;
+	u64 id = cgrp->kn->id;
+	struct cgroup_state *c;
+	s32 err;
+
+	err = bpf_map_update_elem(&cgroups, &id, &fresh, BPF_ANY);
+	c = cgroup_of(id);
+	if (err || !c)
+		return err ?: -ENOMEM;
+	if (cgrp->level > 0)
+		c->above = cgroup_above(cgrp);
+	c->weight = args->weight;
+	cgroup_limit(c, args->bw_period_us, args->bw_quota_us, args->bw_burst_us);
+	if (c->quota || c->weight != FAIR_WEIGHT || cgroup_is_own(c->above))
+		cgroup_changed();
+	return 0;
+}
+
+SEC("struct_ops.s/kvmgang_cgroup_exit")
+void BPF_PROG(kvmgang_cgroup_exit, struct cgroup *cgrp)
+{
+	u64 id = cgrp->kn->id;
+
+	bpf_map_delete_elem(&cgroups, &id);
+}
+
+/* @p is on no queue and no pCPU. */
+SEC("struct_ops/kvmgang_cgroup_move")
+void BPF_PROG(kvmgang_cgroup_move, struct task_struct *p, struct cgroup *from, struct cgroup *to)
+{
+	struct thread *t = thread_of(p);
+	struct vm *vm = t && t->vm_id ? vm_of(t->vm_id) : NULL;
+
+	if (t)
+		cgroup_enter(t, to->kn->id);
+	if (vm)
+		vm->cgroup_seen = NEVER_SEEN;
+}
+
+SEC("struct_ops/kvmgang_cgroup_set_weight")
+void BPF_PROG(kvmgang_cgroup_set_weight, struct cgroup *cgrp, u32 weight)
+{
+	struct cgroup_state *c = cgroup_of(cgrp->kn->id);
+
+	if (!c)
+		return;
+	c->weight = weight;
+	cgroup_changed();
+}
+
+SEC("struct_ops/kvmgang_cgroup_set_bandwidth")
+void BPF_PROG(kvmgang_cgroup_set_bandwidth, struct cgroup *cgrp, u64 period_us, u64 quota_us,
+	      u64 burst_us)
+{
+	struct cgroup_state *c = cgroup_of(cgrp->kn->id);
+
+	if (!c)
+		return;
+	cgroup_limit(c, period_us, quota_us, burst_us);
+	cgroup_changed();
 }
 
 /* One pCPU more in the mask of @n. */
@@ -619,14 +714,15 @@ s32 BPF_PROG(kvmgang_init)
 	s32 err;
 	u32 node;
 
-	err = check_kfunc_abi() ?: learn_cpus();
+	err = check_kfunc_abi() ?: learn_cpus() ?: reviewer_init();
 	if (err)
 		return err;
 	bpf_for(node, 0, MAX_NODES) {
 		struct node_state *n = node_of(node);
 
 		if (n && n->nr_cpus)
-			err = scx_bpf_create_dsq(solo_dsq(node), node);
+			err = scx_bpf_create_dsq(solo_dsq(node), node) ?:
+			      scx_bpf_create_dsq(parked_dsq(node), node);
 		if (err)
 			return err;
 	}
@@ -655,6 +751,11 @@ struct sched_ext_ops kvmgang_ops = {
 	.yield		= (void *)kvmgang_yield,
 	.init_task	= (void *)kvmgang_init_task,
 	.exit_task	= (void *)kvmgang_exit_task,
+	.cgroup_init	= (void *)kvmgang_cgroup_init,
+	.cgroup_exit	= (void *)kvmgang_cgroup_exit,
+	.cgroup_move	= (void *)kvmgang_cgroup_move,
+	.cgroup_set_weight = (void *)kvmgang_cgroup_set_weight,
+	.cgroup_set_bandwidth = (void *)kvmgang_cgroup_set_bandwidth,
 	.init		= (void *)kvmgang_init,
 	.exit		= (void *)kvmgang_exit,
 	.flags		= SCX_OPS_BUILTIN_IDLE_PER_NODE | SCX_OPS_ENQ_LAST,

@@ -18,6 +18,9 @@
 #define MAX_CPUS	1024
 #define MAX_VMS		(HEAP_SIZE - 1)
 
+/* Each time a pCPU reschedules it asks again. */
+#define SLICE_NS	1
+
 /* VMs that can have a part of one window on one node. */
 #define MAX_GANGS	128
 
@@ -46,6 +49,13 @@ struct thread {
 	u64 ready_since;	/* 0: it is not, or nobody asks */
 	u64 ready;		/* ns that it was in this period, ... */
 	u32 ready_period;	/* ... which is this one of its VM */
+	/* See cgroup.bpf.h and park.bpf.h. */
+	u64 cgroup;		/* id of the one that it is in */
+	u64 cgroup_seen;	/* generation of which these two are: */
+	u64 limited;		/* id of the nearest that has a limit, 0: none has */
+	u32 weight;		/* that the cgroups give it, in terms of 100; 0: 100 */
+	u64 drawing;		/* it is counted as running in this one and those above */
+	u64 parked;		/* since when it waits for a limit, though not always parked */
 };
 
 /* Whoever takes part in windows: a ganged VM, or the solo tasks, on a node. */
@@ -79,6 +89,10 @@ struct vm {
 	u32 sensitive;
 	u32 starves;		/* one of its vCPUs does: it is to come first, once */
 	u64 fed_at;		/* when it last did so */
+	/* See vm_cgroup.bpf.h. */
+	u64 cgroup_seen;	/* generation for which its cgroups were looked at, or NEVER_SEEN */
+	u64 limited;		/* id of the first limited cgroup that is not its own; 0: none is */
+	u32 told, told_seen;	/* the module was told something, and that was read again */
 	/* See limit.bpf.h. */
 	u32 throttled;
 	s64 budget, reserved;	/* ns of pCPU time that are left of them */
@@ -122,6 +136,8 @@ struct node_state {
 	u32 elected, members;	/* VMs so far, and their slots */
 	u32 width;		/* mean number of runnable members of the ganged VMs */
 	struct entity solo;
+	struct entity unparked;	/* of the solo tasks, at the last election */
+	u32 parks;		/* somebody ever was parked here */
 	struct gangs gangs[2];
 	u32 homed;		/* vCPUs that are at home here */
 	/* See target.bpf.h. */
@@ -225,10 +241,32 @@ static u64 solo_dsq(u32 node)
 	return node;
 }
 
+/* Where solo tasks of a node wait that may not run before some time, by that time. */
+static u64 parked_dsq(u32 node)
+{
+	return 1ULL << 41 | node;
+}
+
 /* Where a VM's vCPUs of a node wait, those first that have come least far. */
 static u64 vm_dsq(u32 vm_id, u32 node)
 {
 	return 1ULL << 40 | (u64)vm_id << 8 | node;
+}
+
+/* Tasks on the queues of @node that wait for a time, and not for a pCPU. */
+static u64 nr_parked(const struct node_state *n, u32 node)
+{
+	s32 nr = n->parks ? scx_bpf_dsq_nr_queued(parked_dsq(node)) : 0;
+
+	return nr > 0 ? nr : 0;
+}
+
+/* @nr of those of @node that are counted, without those that are parked. */
+static u64 unparked(const struct node_state *n, u32 node, u64 nr)
+{
+	u64 parked = nr ? nr_parked(n, node) : 0;
+
+	return nr > parked ? nr - parked : 0;
 }
 
 #endif /* KVMGANG_STATE_BPF_H */

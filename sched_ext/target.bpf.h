@@ -29,7 +29,7 @@
 #define RESUME_PERIODS	10
 
 /* Different numbers of shares that are told apart; whoever has still less gets the least. */
-#define MAX_LEVELS	16
+#define MAX_SHARES	16
 
 struct target_worker {
 	struct bpf_wq wq;
@@ -86,7 +86,7 @@ static struct looking *looking_at(u32 node)
 	return bpf_map_lookup_elem(&lookings, &node);
 }
 
-static u64 rate_of(const struct looking *l, u64 ns)
+static u64 period_rate(const struct looking *l, u64 ns)
 {
 	return ns * 1000 / (l->ns ?: 1);
 }
@@ -106,8 +106,8 @@ static void look_at_target(struct looking *l, struct vm *vm, u64 rate)
 	u64 width = vm_width(l, vm), most = 1000ULL * vm->threads, worst, want;
 	s64 excess;
 
-	worst = rate_of(l, __sync_lock_test_and_set(&vm->ready_worst, 0));
-	want = rate + rate_of(l, __sync_lock_test_and_set(&vm->ready, 0));
+	worst = period_rate(l, __sync_lock_test_and_set(&vm->ready_worst, 0));
+	want = rate + period_rate(l, __sync_lock_test_and_set(&vm->ready, 0));
 	vm->ready_period++;
 	vm->squeeze = 0;
 	/* Waits that ended in this period, but may have begun before it. */
@@ -145,7 +145,7 @@ static long look_at_vm(struct bpf_map *map, u32 *vm_id, struct vm *vm, void *unu
 
 	if (!l)
 		return 0;
-	rate = rate_of(l, __sync_lock_test_and_set(&vm->ran, 0));
+	rate = period_rate(l, __sync_lock_test_and_set(&vm->ran, 0));
 	l->ran += rate;
 	if (vm->target) {
 		look_at_target(l, vm, rate);
@@ -237,7 +237,7 @@ static void squeeze(struct looking *l, u64 allowance)
 
 	l->left = allowance;
 	l->below_shares = ~0U;
-	bpf_for(i, 0, MAX_LEVELS) {
+	bpf_for(i, 0, MAX_SHARES) {
 		find_level(l->node);
 		if (!l->shares || !l->left)
 			break;
@@ -260,7 +260,7 @@ static bool target_judge(struct node_state *n, struct target_report *report,
 			 const struct looking *l)
 {
 	bool was_feasible = report->state != TARGET_UNMET;
-	u64 all = 1000ULL * l->nr_cpus, ran = rate_of(l, n->ran);
+	u64 all = 1000ULL * l->nr_cpus, ran = period_rate(l, n->ran);
 	u64 taken = l->least + (ran > l->ran ? ran - l->ran : 0);
 	bool feasible;
 
@@ -280,7 +280,7 @@ static bool target_judge(struct node_state *n, struct target_report *report,
 /* What the others may use from now on; the targets can be kept. */
 static enum target_state target_control(struct node_state *n, struct looking *l)
 {
-	u64 all = 1000ULL * l->nr_cpus, used = rate_of(l, n->ran);
+	u64 all = 1000ULL * l->nr_cpus, used = period_rate(l, n->ran);
 	s64 excess = l->above ?: l->below;
 
 	if (!n->squeezes) {

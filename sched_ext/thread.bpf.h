@@ -9,7 +9,7 @@
 #ifndef KVMGANG_THREAD_BPF_H
 #define KVMGANG_THREAD_BPF_H
 
-#include "limit.bpf.h"
+#include "vm_cgroup.bpf.h"
 
 /*
  * Does a VM gang whose setting is auto? A vCPU that spins for its siblings does not sleep. Where
@@ -188,6 +188,7 @@ __noinline int thread_joins(struct thread *t __arg_nonnull, u32 vm_id)
 	__sync_fetch_and_add(&vm->threads, 1);
 	__sync_fetch_and_add(&n->homed, 1);
 	vm->home_looked_at = 0;
+	vm->cgroup_seen = NEVER_SEEN;
 	return 0;
 }
 
@@ -236,8 +237,12 @@ static void take_side(struct task_struct *p, struct thread *t)
 
 	recognise(p, t);
 	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
-	if (vm)
+	if (vm) {
+		vm_cgroup_refresh(p, t, vm);
 		policy_refresh(vm, t->vm_id);
+	} else {
+		cgroup_refresh(t);
+	}
 	node = node_for(p, vm ? vm->home : t->node);
 	if (vm && vm_gangs(vm) && has_queue(vm, t->vm_id, node))
 		side = t->vm_id;
@@ -327,7 +332,11 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 	if (vm)
 		charge_vcpu(n, vm, t, ns);
 	else
-		charge_host(n, t, ns, p->scx.weight);
+		charge_host(n, t, ns, weight_of(p, t));
+	if (t->limited)
+		cgroup_draw(t->limited, ns, now);
+	if (t->limited && vm)
+		vm_cgroup_check(t, now);
 	if (t->side == SOLO)
 		n->solo_vtime = standing(t, n);
 }
@@ -341,6 +350,7 @@ static void thread_leaves(const struct thread *t)
 
 	if (!n)
 		return;
+	vm->cgroup_seen = NEVER_SEEN;
 	__sync_fetch_and_sub(&n->homed, 1);
 	if (__sync_sub_and_fetch(&vm->threads, 1))
 		return;

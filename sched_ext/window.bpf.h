@@ -168,10 +168,10 @@ __noinline int elect_one(u32 node, u32 left, int first)
 		return -1;
 	e = &vm->on[node];
 	e->vtime = fair_floor(e->vtime, n->clock, LAG_NS);
-	if (!n->solo_elected && n->solo.runnable && n->solo_vtime <= e->vtime) {
+	if (!n->solo_elected && n->unparked.runnable && n->solo_vtime <= e->vtime) {
 		n->solo_elected = 1;
-		clock_follow(n, &n->solo, n->solo_vtime);
-		slots = gangs_add(gangs, SOLO, RUNNABLE, &n->solo, left, false);
+		clock_follow(n, &n->unparked, n->solo_vtime);
+		slots = gangs_add(gangs, SOLO, RUNNABLE, &n->unparked, left, false);
 		left -= slots;
 	}
 	clock_follow(n, e, e->vtime);
@@ -231,6 +231,8 @@ __noinline int elect(u32 node, u64 now)
 	gangs = &n->gangs[(n->window + 1) % 2];
 	gangs->nr = 0;
 	left = n->nr_cpus;
+	n->unparked.runnable = unparked(n, node, n->solo.runnable);
+	n->unparked.waiting = unparked(n, node, n->solo.waiting);
 	n->solo_elected = 0;
 	n->clocked = 0;
 	n->elected = 0;
@@ -249,9 +251,9 @@ __noinline int elect(u32 node, u64 now)
 		misfits += !slots;
 		left -= slots;
 	}
-	if (!n->solo_elected && left && n->solo.runnable) {
-		clock_follow(n, &n->solo, n->solo_vtime);
-		gangs_add(gangs, SOLO, RUNNABLE, &n->solo, left, false);
+	if (!n->solo_elected && left && n->unparked.runnable) {
+		clock_follow(n, &n->unparked, n->solo_vtime);
+		gangs_add(gangs, SOLO, RUNNABLE, &n->unparked, left, false);
 	}
 	if (gangs->nr)
 		clock_follow_first(n, node, &gangs->gang[0]);
@@ -264,7 +266,7 @@ __noinline int elect(u32 node, u64 now)
 	event(node, EVENT_WINDOW);
 	/* Whoever begins to wait is counted, then looks for the mark; here it is the other way. */
 	__sync_lock_test_and_set(&n->contended, 0);
-	if (*(volatile u64 *)&n->waiting)
+	if (unparked(n, node, *(volatile u64 *)&n->waiting))
 		n->contended = 1;
 	n->window_end = n->contended ? fair_window_end(now, WINDOW_NS) : 0;
 	__sync_fetch_and_add(&n->window, 1);

@@ -14,11 +14,11 @@
 #include "tap.h"
 
 /* The members of kvmgang_ops that are programs. */
-#define NR_OPS		13
+#define NR_OPS		18
 
 /*
  * BPF_COMPLEXITY_LIMIT_INSNS of the kernel; and what is left to kernels to come that look at an
- * instruction twice as often. dispatch() is by far the largest: 7.2 and 7.3 look 270000 times.
+ * instruction twice as often. dispatch() is by far the largest: 7.2 and 7.3 look 330000 times.
  */
 #define LIMIT_INSNS	1000000
 #define CEILING_INSNS	(LIMIT_INSNS / 2)

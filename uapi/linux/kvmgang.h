@@ -221,8 +221,8 @@ struct kvmgang_lookup {
  * keys are appended.
  *
  * KVMGANG_KEY_SHARES: relative weight of the VM, KVMGANG_SHARES_MIN to _MAX; 100. Without a setting
- * of its own a VM has the weight of its cgroup (cpu.weight) if the scheduler that is or was
- * attached told the module of it.
+ * of its own a VM has the weight of its cgroup (cpu.weight), unless that is 100, if the scheduler
+ * that is or was attached told the module of it.
  *
  * KVMGANG_KEY_GANG: an enum kvmgang_gang; auto.
  *
