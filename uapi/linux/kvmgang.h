@@ -249,6 +249,11 @@ struct kvmgang_lookup {
  * KVMGANG_KEY_LATENCY: an enum kvmgang_latency; normal. vCPUs of a VM that is sensitive preempt
  * others when they wake up, within what their VM is entitled to, and are in co-stop only when they
  * are more than KVMGANG_SKEW_US_MAX ahead.
+ *
+ * KVMGANG_KEY_READY_TARGET: how much of the time each vCPU may be ready at most, in permille, up to
+ * KVMGANG_READY_TARGET_MAX; 0: no target, which is the default.
+ *
+ * KVMGANG_KEY_ISOLATION: an enum kvmgang_isolation (none, core); none.
  */
 enum kvmgang_key {
 	KVMGANG_KEY_SHARES,
@@ -259,6 +264,8 @@ enum kvmgang_key {
 	KVMGANG_KEY_LIMIT,
 	KVMGANG_KEY_RESERVATION,
 	KVMGANG_KEY_LATENCY,
+	KVMGANG_KEY_READY_TARGET,
+	KVMGANG_KEY_ISOLATION,
 	KVMGANG_NR_KEYS
 };
 
@@ -275,6 +282,9 @@ enum kvmgang_key {
 /* As many pCPUs as sched_ext schedulers of this project reckon with. */
 #define KVMGANG_MILLI_PCPU_MAX	1024000
 
+/* Permille: all of the time. */
+#define KVMGANG_READY_TARGET_MAX	1000
+
 enum kvmgang_gang {
 	KVMGANG_GANG_OFF,	/* each vCPU on its own */
 	KVMGANG_GANG_RELAXED,	/* windows and bounded skew; may run outside on credit */
@@ -287,6 +297,12 @@ enum kvmgang_latency {
 	KVMGANG_LATENCY_NORMAL,
 	KVMGANG_LATENCY_SENSITIVE,	/* see KVMGANG_KEY_LATENCY */
 	KVMGANG_NR_LATENCIES
+};
+
+enum kvmgang_isolation {
+	KVMGANG_ISOLATION_NONE,
+	KVMGANG_ISOLATION_CORE,	/* nobody else on the other hardware threads of its vCPUs' cores */
+	KVMGANG_NR_ISOLATIONS
 };
 
 /* Where the value of a key comes from. */
