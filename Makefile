@@ -122,7 +122,9 @@ $(BUILD)/userspace/run.o: all_cflags += -I$(BUILD)/sched_ext
 hold_users := $(BUILD)/selftests/test_hold $(BUILD)/selftests/test_run
 $(hold_users:=.o): $(BUILD)/selftests/hold.skel.h
 $(hold_users:=.o): all_cflags += -I$(BUILD)/selftests
-$(hold_users) $(BUILD)/selftests/test_verifier: LDLIBS += -lbpf
+$(BUILD)/selftests/test_isolate.o: $(BUILD)/selftests/beside.skel.h
+$(BUILD)/selftests/test_isolate.o: all_cflags += -I$(BUILD)/selftests
+$(hold_users) $(addprefix $(BUILD)/selftests/test_,isolate verifier): LDLIBS += -lbpf
 
 benches := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 

@@ -47,6 +47,7 @@ static int do_info(void *arg)
 	info->out_reserved = 0;
 	info->out_read_lag_ns = KVMGANG_READ_LAG_NS;
 	info->out_refused = vcpu_nr_refused();
+	info->out_forced_idle_ns = vcpu_host_forced_idle();
 	return 0;
 }
 
@@ -75,6 +76,7 @@ static void gather_vm(struct rows *rows, struct kvmgang_vm *vm)
 		row->pid = pid_vnr(vm->pid);
 		row->home_nodes = READ_ONCE(vm->home_nodes);
 		row->born_ns = vm->born;
+		row->sum.forced_idle_ns = atomic64_read(&vm->forced_idle);
 	}
 	/* vCPUs may be added while we walk; RCU list primitives make that harmless. */
 	list_for_each_entry_rcu(vcpu, &vm->vcpus, link, lockdep_is_held(&vms_rwsem))

@@ -17,6 +17,7 @@
 #include <linux/module.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
+#include <linux/topology.h>
 
 #include <linux/kvmgang.h>
 
@@ -24,6 +25,7 @@
 #include "policy.h"
 #include "resched.h"
 #include "thread.h"
+#include "vcpu.h"
 
 /* RCU read section. */
 static struct task_struct *task_of(s32 tid)
@@ -124,6 +126,35 @@ __bpf_kfunc void kvmgang_resched_at(u64 at)
 }
 
 /**
+ * kvmgang_core_of - which core is this pCPU a hardware thread of?
+ * @cpu: any pCPU
+ *
+ * Return: the first pCPU of the core; -EINVAL: no such pCPU.
+ */
+__bpf_kfunc s32 kvmgang_core_of(s32 cpu)
+{
+	if (cpu < 0 || cpu >= nr_cpu_ids || !cpu_possible(cpu))
+		return -EINVAL;
+	/* Of one that is offline the mask may be empty. */
+	return min_t(u32, cpumask_first(topology_sibling_cpumask(cpu)), cpu);
+}
+
+/**
+ * kvmgang_forced_idle - a pCPU has been idle though somebody waited whom it could have run
+ * @vm_id: the VM because of whose isolation that was; it may have gone since
+ * @ns: for how long
+ *
+ * Accounted to the VM and to the host.
+ *
+ * Return: 0.
+ */
+__bpf_kfunc int kvmgang_forced_idle(u32 vm_id, u64 ns)
+{
+	vcpu_forced_idle(vm_id, ns);
+	return 0;
+}
+
+/**
  * kvmgang_policy_generation - has a user changed anything?
  *
  * Return: a number, never 0, that grows with every change of a VM's settings or the defaults by a
@@ -192,6 +223,8 @@ BTF_ID_FLAGS(func, kvmgang_hold)
 BTF_ID_FLAGS(func, kvmgang_release)
 BTF_ID_FLAGS(func, kvmgang_resched_cpu)
 BTF_ID_FLAGS(func, kvmgang_resched_at)
+BTF_ID_FLAGS(func, kvmgang_core_of)
+BTF_ID_FLAGS(func, kvmgang_forced_idle)
 BTF_ID_FLAGS(func, kvmgang_policy_generation)
 BTF_ID_FLAGS(func, kvmgang_vm_policy)
 BTF_ID_FLAGS(func, kvmgang_set_home)

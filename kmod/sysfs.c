@@ -152,6 +152,13 @@ static ssize_t home_nodes_show(struct kobject *kobj, struct kobj_attribute *attr
 	return sysfs_emit(buf, "%*pbl\n", 64, nodes);
 }
 
+static ssize_t vm_forced_idle_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lld\n", atomic64_read(&to_vm(kobj)->forced_idle));
+}
+
+static struct kobj_attribute vm_forced_idle =
+	__ATTR(forced_idle_ns, 0400, vm_forced_idle_show, NULL);
 static struct kobj_attribute vm_pid = __ATTR(pid, 0400, pid_show, NULL);
 static struct kobj_attribute vm_nr_vcpus = __ATTR(nr_vcpus, 0400, nr_vcpus_show, NULL);
 static struct kobj_attribute vm_home_nodes = __ATTR(home_nodes, 0400, home_nodes_show, NULL);
@@ -174,6 +181,7 @@ static struct attribute *vm_attrs[] = {
 	&vm_times[KVMGANG_THROTTLED].attr,
 	&vm_times[KVMGANG_HALTED].attr,
 	&vm_times[KVMGANG_BLOCKED].attr,
+	&vm_forced_idle.attr,
 	NULL
 };
 ATTRIBUTE_GROUPS(vm);

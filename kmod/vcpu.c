@@ -40,6 +40,7 @@ static LIST_HEAD(changed_vms);		/* registry_lock */
 static u32 last_vm_id;			/* registry_lock */
 static u32 nr_vms, nr_vcpus;		/* registry_lock to change, living ones */
 static atomic64_t nr_refused;
+static atomic64_t forced_idle;		/* ns, of VMs that are gone, too */
 
 static void reconcile(struct work_struct *work);
 static DECLARE_WORK(reconcile_work, reconcile);
@@ -62,6 +63,22 @@ void vcpu_count_refused(void)
 u64 vcpu_nr_refused(void)
 {
 	return atomic64_read(&nr_refused);
+}
+
+void vcpu_forced_idle(u32 vm_id, u64 ns)
+{
+	struct kvmgang_vm *vm;
+
+	atomic64_add(ns, &forced_idle);
+	guard(rcu)();
+	vm = vm_by_id(vm_id);
+	if (vm)
+		atomic64_add(ns, &vm->forced_idle);
+}
+
+u64 vcpu_host_forced_idle(void)
+{
+	return atomic64_read(&forced_idle);
 }
 
 static struct kvmgang_vm *vm_find(const struct kvm *kvm)

@@ -89,6 +89,7 @@ struct kvmgang_vm {
 	u64 home_nodes;			/* bit n: node n; vm_set_home() */
 	struct kvmgang_vm_settings settings;	/* policy.c */
 	u64 born;			/* ns */
+	atomic64_t forced_idle;		/* ns; vcpu_forced_idle() */
 	struct list_head vcpus;		/* only grows; registry_lock to add */
 	struct list_head link;		/* in vms; vms_rwsem for writing to remove */
 	struct list_head changed;	/* in changed_vms; registry_lock */
@@ -111,6 +112,10 @@ void vcpu_exit(void);
 u32 vcpu_nr_vms(void);
 u32 vcpu_nr_vcpus(void);
 u64 vcpu_nr_refused(void);
+
+/* A pCPU stood idle for @ns because VM @vm_id, which may have gone since, is isolated. Any context. */
+void vcpu_forced_idle(u32 vm_id, u64 ns);
+u64 vcpu_host_forced_idle(void);
 
 /* A vCPU cannot be accounted at this entry. */
 void vcpu_count_refused(void);

@@ -21,6 +21,7 @@ groups=(
 	'gang-1-node      lab/lab run --cores 4 --timeout 2400 -- selftests/run.sh test_gang test_limit test_target test_verifier'
 	'gang-2-nodes     lab/lab run --kernel 7.3 --nodes 2 --cores 2 --timeout 2400 -- selftests/run.sh test_gang'
 	'ordinary         lab/lab run --kernel 7.3 --nodes 2 --cores 2 --timeout 2400 -- selftests/run.sh test_ordinary test_cgroup test_verifier'
+	'isolate          lab/lab run --kernel 7.3 --cores 2 --threads 2 --timeout 2400 -- selftests/run.sh test_isolate'
 	'upstream-kvm     lab/lab run --nodes 2 --cores 2 --timeout 1200 -- selftests/upstream.sh'
 	'diag             lab/lab run --nodes 2 --cores 2 --timeout 1200 -- selftests/diag.sh'
 	'smt              lab/lab run --cores 2 --threads 2 --timeout 1200 -- selftests/run.sh test_counters test_identity'

@@ -7,6 +7,7 @@
 #ifndef KVMGANG_POLICY_BPF_H
 #define KVMGANG_POLICY_BPF_H
 
+#include "isolate.bpf.h"
 #include "kmod/kfunc.h"
 #include "ready.bpf.h"
 
@@ -18,6 +19,9 @@ enum { GANG_OFF, GANG_RELAXED, GANG_STRICT, GANG_AUTO };
 
 /* enum kvmgang_latency. */
 enum { LATENCY_NORMAL, LATENCY_SENSITIVE };
+
+/* enum kvmgang_isolation. */
+enum { ISOLATION_NONE, ISOLATION_CORE };
 
 #define NSEC_PER_USEC	1000ULL
 
@@ -60,6 +64,7 @@ __noinline int policy_read(u32 vm_id)
 		vm->costop_ns = MOST_SKEW_NS;
 		vm->costart_ns = MOST_SKEW_NS;
 	}
+	isolate(vm, policy.isolation == ISOLATION_CORE);
 	if (vm->wanted_nodes != policy.home_nodes)
 		vm->home_looked_at = 0;
 	vm->wanted_nodes = policy.home_nodes;
@@ -78,11 +83,11 @@ static void policy_refresh(const struct vm *vm, u32 vm_id)
 /*
  * One of a single vCPU does like any other: as a solo task it would share in what all those get.
  * And one that has a limit, or cgroups above it do, since among the solo tasks it could not be held
- * back.
+ * back; and one that is isolated, since it is given whole cores.
  */
 static bool vm_gangs(const struct vm *vm)
 {
-	if (vm->limit || vm->squeeze || vm->limited)
+	if (vm->limit || vm->squeeze || vm->limited || vm->isolated)
 		return true;
 	return vm->gang == GANG_AUTO ? !vm->sleepy : vm->gang != GANG_OFF;
 }

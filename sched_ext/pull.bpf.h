@@ -16,9 +16,13 @@
 /* VMs that are asked for a member that may run on a pCPU, before this is given up. */
 #define MAX_TRIED	4
 
+/* Solo tasks that are looked at for one that isolation does not keep from a pCPU. */
+#define MAX_SOLO	64
+
 static bool may_run_on(const struct task_struct *p, s32 cpu)
 {
-	return bpf_cpumask_test_cpu(cpu, p->cpus_ptr) && !p->migration_disabled;
+	return bpf_cpumask_test_cpu(cpu, p->cpus_ptr) &&
+	       (!p->migration_disabled || scx_bpf_task_cpu(p) == cpu);
 }
 
 __noinline int pull_tid(u64 dsq, s32 cpu, s32 tid)
@@ -27,7 +31,8 @@ __noinline int pull_tid(u64 dsq, s32 cpu, s32 tid)
 
 	bpf_for_each(scx_dsq, p, dsq, 0)
 		if (p->pid == tid && may_run_on(p, cpu))
-			return scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL, 0);
+			return (!isolating() || core_enter(cpu, owner_of(p, thread_of(p)))) &&
+			       scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL, 0);
 	return false;
 }
 
@@ -104,9 +109,37 @@ static bool pull_member(u32 vm_id, u32 node, s32 cpu, bool bounded)
 	return tid && pull_tid(vm_dsq(vm_id, node), cpu, tid);
 }
 
-static bool pull_solo(u32 node)
+/*
+ * The first solo task that may run on @cpu, or 0. One that would be refused because of isolation
+ * only if all that are looked at would be.
+ */
+__noinline s32 solo_for(u32 node, s32 cpu)
 {
-	return scx_bpf_dsq_move_to_local(solo_dsq(node));
+	struct task_struct *p;
+	int nr = MAX_SOLO;
+	s32 first = 0;
+
+	bpf_for_each(scx_dsq, p, solo_dsq(node), 0) {
+		if (!nr--)
+			break;
+		if (!may_run_on(p, cpu))
+			continue;
+		if (core_open(cpu, owner_of(p, thread_of(p))))
+			return p->pid;
+		if (!first)
+			first = p->pid;
+	}
+	return first;
+}
+
+static bool pull_solo(u32 node, s32 cpu)
+{
+	s32 tid;
+
+	if (!isolating())
+		return scx_bpf_dsq_move_to_local(solo_dsq(node));
+	tid = solo_for(node, cpu);
+	return tid && pull_tid(solo_dsq(node), cpu, tid);
 }
 
 /* Does a solo task wait that may run on @cpu, and has had less than one with @vtime? */
@@ -126,8 +159,79 @@ __noinline int solo_is_behind(u32 node, s32 cpu, u64 vtime)
 static bool pull_side(u32 side, u32 node, s32 cpu)
 {
 	if (side == SOLO)
-		return pull_solo(node);
+		return pull_solo(node, cpu);
 	return pull_member(side, node, cpu, true);
+}
+
+/*
+ * Somebody is meant for @cpu, @tid in queue @dsq. Whom it runs, if it is @busy, is displaced on
+ * credit or by a slot only.
+ */
+__noinline int pull_called(u64 dsq, s32 cpu, s32 tid, u32 slot_of, bool busy)
+{
+	struct task_struct *p;
+
+	bpf_for_each(scx_dsq, p, dsq, 0) {
+		struct thread *t;
+
+		if (p->pid != tid)
+			continue;
+		t = thread_of(p);
+		if (!t || (busy && !t->credit && t->side != slot_of))
+			break;
+		if (may_run_on(p, cpu) && core_enter(cpu, owner_of(p, t)))
+			return scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL, 0);
+		t->credit = false;
+		break;
+	}
+	return false;
+}
+
+/* Was the last one whom @cpu tried to pull refused? */
+static bool is_denied(s32 cpu)
+{
+	struct pcpu_state *pc = pcpu_of(cpu);
+
+	return isolating() && pc && pc->denied;
+}
+
+/* Takes a slot of @g for @cpu, and has its core for it. */
+static bool slot_claim(struct gang *g, u32 node, s32 cpu)
+{
+	if (!slot_take(g))
+		return false;
+	if (!isolating() || core_claim(cpu, node, g->vm_id))
+		return true;
+	__sync_fetch_and_add(&g->slots, 1);
+	return false;
+}
+
+/*
+ * Nobody of @vm_id, which has slots left, may run on @cpu. If one may beside it, their core is for
+ * him, before less entitled ones come to have it: he might have no other.
+ */
+__noinline int claim_for_sibling(u32 vm_id, u32 node, s32 cpu)
+{
+	struct pcpu_state *pc = pcpu_of(cpu);
+	struct core *c = pc ? core_of(pc) : NULL;
+	int i;
+
+	if (!c || core_claimant(pc, c))
+		return 0;
+	bpf_for(i, 0, CORE_THREADS) {
+		s32 other = c->cpu[i % CORE_THREADS];
+
+		if (i >= c->nr)
+			break;
+		if (i == pc->thread)
+			continue;
+		if (!(vm_id == SOLO ? solo_for(node, other) : member_for(vm_id, node, other, true)))
+			continue;
+		if (core_claim(cpu, node, vm_id))
+			kvmgang_resched_cpu(other);
+		break;
+	}
+	return 0;
 }
 
 /*
@@ -141,14 +245,20 @@ static bool pull_into(struct gang *g, u32 node, s32 cpu)
 
 	if (!scx_bpf_dsq_nr_queued(dsq))
 		return false;
-	if (g->vm_id != SOLO) {
+	if (g->vm_id != SOLO)
 		tid = member_for(g->vm_id, node, cpu, true);
-		if (!tid)
-			return false;
-	}
-	if (!slot_take(g))
+	else if (isolating())
+		tid = solo_for(node, cpu);
+	if (!tid && isolating() && g->slots > 0)
+		claim_for_sibling(g->vm_id, node, cpu);
+	if (!tid && (isolating() || g->vm_id != SOLO))
 		return false;
-	if (tid ? pull_tid(dsq, cpu, tid) : pull_solo(node))
+	if (!slot_claim(g, node, cpu))
+		return false;
+	if (tid ? pull_tid(dsq, cpu, tid) : pull_solo(node, cpu))
+		return true;
+	/* Who is on the core is just going. */
+	if (is_denied(cpu))
 		return true;
 	__sync_fetch_and_add(&g->slots, 1);
 	return false;
@@ -172,7 +282,7 @@ __noinline u32 pull_for_slot(u32 node, s32 cpu, u32 own)
 
 		if (!g)
 			break;
-		if (g->vm_id == own ? slot_take(g) : pull_into(g, node, cpu))
+		if (g->vm_id == own ? slot_claim(g, node, cpu) : pull_into(g, node, cpu))
 			return g->vm_id;
 	}
 	return 0;
@@ -191,7 +301,7 @@ __noinline int backfill(u32 node, s32 cpu, bool bounded)
 
 	if (!n)
 		return false;
-	if (n->solo.waiting && pull_solo(node))
+	if (n->solo.waiting && pull_solo(node, cpu))
 		return true;
 	bpf_for(i, 0, MAX_TRIED) {
 		tried[i] = rank_next(node, WAITING);
@@ -205,7 +315,7 @@ __noinline int backfill(u32 node, s32 cpu, bool bounded)
 	bpf_for(i, 0, MAX_TRIED)
 		if (i < nr)
 			rank_return(node, WAITING, tried[i]);
-	return pulled || pull_solo(node);
+	return pulled || pull_solo(node, cpu);
 }
 
 /* Somebody who waits on another node, as nobody does on @node. */

@@ -20,7 +20,7 @@
  * where nobody waits has no windows and no timers.
  *
  * What may be had at most and is had at least: limit.bpf.h. How long one may wait at most, at the
- * expense of others: target.bpf.h.
+ * expense of others: target.bpf.h. With whom a core is shared: isolate.bpf.h.
  *
  * How far apart. A vCPU that is more than costop_us ahead of a sibling that waits gives its pCPU to
  * it, or to another VM, and is in co-stop until it is no more than costart_us ahead (pull.bpf.h).
@@ -71,7 +71,7 @@ bool scx_bpf_task_set_slice___callable(struct task_struct *p, u64 slice) __ksym 
 
 char _license[] SEC("license") = "GPL";
 
-#define PF_KTHREAD	0x00200000	/* include/linux/sched.h */
+#define PF_EXITING	0x00000004	/* include/linux/sched.h */
 
 /*
  * When to ask again if the window is over and nobody has elected the next one. While the scheduler
@@ -99,6 +99,7 @@ struct asking {
 	struct task_struct *prev;
 	struct thread *t;	/* of @prev if that can go on, else NULL */
 	bool leads;		/* @prev is too far ahead: only if nobody else wants the pCPU */
+	bool kept;		/* @prev goes on */
 };
 
 /* When @t, which runs from @now on, will be too far ahead of a sibling that waits; 0: none does. */
@@ -147,14 +148,23 @@ static void pace(struct pcpu_state *pc, const struct node_state *n, const struct
 	ask_at(pc, at);
 }
 
+static void set_slice(struct task_struct *p, u64 slice)
+{
+	if (bpf_ksym_exists(scx_bpf_task_set_slice___callable))
+		scx_bpf_task_set_slice___callable(p, slice);
+	else
+		p->scx.slice = slice;
+}
+
+/* To have tried to take somebody else, in vain, may have given the core away. */
 static void keep(struct asking *a)
 {
 	a->leads = false;
 	take_side(a->prev, a->t);
-	if (bpf_ksym_exists(scx_bpf_task_set_slice___callable))
-		scx_bpf_task_set_slice___callable(a->prev, SLICE_NS);
-	else
-		a->prev->scx.slice = SLICE_NS;
+	a->kept = !isolating() || core_enter(a->cpu, owner_of(a->prev, a->t));
+	if (!a->kept)
+		return;
+	set_slice(a->prev, SLICE_NS);
 	pace(a->pc, a->n, a->t, a->now);
 }
 
@@ -175,6 +185,27 @@ static void look(struct asking *a)
 	} else if (parked_for(a->t, a->now)) {
 		a->t = NULL;
 	}
+}
+
+/* While VMs are isolated: may what ran until now go on beside what runs on this core? */
+static void check_core(struct asking *a)
+{
+	if (!isolating() || !a->t)
+		return;
+	take_side(a->prev, a->t);
+	if (!core_enter(a->cpu, owner_of(a->prev, a->t)))
+		a->t = NULL;
+}
+
+/* While VMs are isolated: somebody who has been queued is meant for this pCPU. */
+static bool take_call(struct asking *a)
+{
+	s32 tid = a->pc->call;
+
+	if (!isolating() || !tid)
+		return false;
+	a->pc->call = 0;
+	return pull_called(a->pc->call_queue, a->cpu, tid, claimant(a->pc, a->n), a->t);
 }
 
 /* The vCPU here gives its place to a sibling. */
@@ -230,6 +261,20 @@ static bool is_called_home(struct asking *a)
 	return cpu >= 0;
 }
 
+/* An isolated vCPU that shares its core with a sibling goes to one that is idle, as if called home. */
+static bool is_called_apart(struct asking *a)
+{
+	s32 cpu;
+
+	if (!isolating() || a->t->side == SOLO || owner_of_gang(a->t->side) == EVERYBODY ||
+	    !core_is_shared(a->cpu))
+		return false;
+	cpu = scx_bpf_pick_idle_cpu_node(a->prev->cpus_ptr, a->t->node,
+					 SCX_PICK_IDLE_IN_NODE | SCX_PICK_IDLE_CORE);
+	a->t->called = cpu + 1;
+	return cpu >= 0;
+}
+
 /*
  * Nobody waits on this node, or whoever begins to will say so: see contend(). Only who has been
  * left to an idle pCPU that then found something else says nothing; at the next tick he is seen.
@@ -238,11 +283,11 @@ static void dispatch_uncontended(struct asking *a)
 {
 	if (unparked(a->n, a->pc->node, a->n->waiting))
 		contend(a->pc->node);
-	else if (a->t && is_called_home(a))
+	else if (a->t && (is_called_home(a) || is_called_apart(a)))
 		return;
 	else if (a->t)
 		keep(a);
-	else if (!steal(a->pc->node, a->cpu) && a->n->parks && !pull_solo(a->pc->node))
+	else if (!steal(a->pc->node, a->cpu) && a->n->parks && !pull_solo(a->pc->node, a->cpu))
 		ask_at(a->pc, parked_until(a->n, a->pc->node, a->now));
 }
 
@@ -263,10 +308,13 @@ static bool dispatch_claimed(struct asking *a)
 		keep(a);
 		return true;
 	}
-	if (pull_side(side, a->pc->node, a->cpu))
+	a->pc->denied = false;
+	if (pull_side(side, a->pc->node, a->cpu) || is_denied(a->cpu))
 		return true;
 	a->pc->claim = 0;
 	gang_leave(a->pc->node, side);
+	if (isolating())
+		core_unclaim(a->cpu, a->pc->node, side);
 	return false;
 }
 
@@ -332,7 +380,7 @@ static bool dispatch_parked(struct asking *a)
 
 	if (!until || until > a->now || !unpark(a->pc->node, a->now))
 		return false;
-	pulled = !a->t && !a->n->contended && pull_solo(a->pc->node);
+	pulled = !a->t && !a->n->contended && pull_solo(a->pc->node, a->cpu);
 	if (a->n->contended)
 		wake_idle(a->n);
 	else if (unparked(a->n, a->pc->node, a->n->waiting))
@@ -340,39 +388,81 @@ static bool dispatch_parked(struct asking *a)
 	return pulled;
 }
 
+static void dispatch(struct asking *a)
+{
+	look(a);
+	if (give_way(a) || take_call(a) || dispatch_parked(a))
+		return;
+	if (!a->n->contended) {
+		check_core(a);
+		dispatch_uncontended(a);
+		if (!a->n->contended)
+			return;
+	}
+	if (any_targets() || a->n->squeezes)
+		target_ask(a->now);
+	if (release_is_due(a->now))
+		release_due(a->pc->node, a->now);
+	window_renew(a->pc->node, a->now);
+	check_core(a);
+	if (a->t && (a->t->credit || !a->n->contended))
+		keep(a);
+	else if (!costop(a) && !dispatch_claimed(a) && !dispatch_slot(a))
+		dispatch_backfill(a);
+	if (a->leads && a->t)
+		costop_begins(a->prev, a->t);
+}
+
+/* Nobody has been found for this pCPU; if it had to refuse somebody, that is why. */
+static void settle_core(struct asking *a)
+{
+	if (a->kept || scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL_ON | a->cpu))
+		return;
+	core_leave(a->cpu, false);
+	if (!a->pc->refused)
+		return;
+	forced_idle_begins(a->pc, a->now);
+	if (a->n->contended)
+		ask_at(a->pc, a->n->window_end > a->now ? a->n->window_end : a->now + LATE_NS);
+}
+
 SEC("struct_ops/kvmgang_dispatch")
 void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 {
 	struct asking a = { .cpu = cpu, .now = bpf_ktime_get_ns(), .prev = prev };
+	bool cores = isolating();
 
 	a.pc = pcpu_of(cpu);
 	a.n = a.pc ? node_of(a.pc->node) : NULL;
 	if (!a.n)
 		return;
-	look(&a);
-	if (give_way(&a) || dispatch_parked(&a))
-		return;
-	if (!a.n->contended) {
-		dispatch_uncontended(&a);
-		if (!a.n->contended)
-			return;
+	if (cores) {
+		forced_idle_ends(a.pc, a.now);
+		a.pc->refused = 0;
 	}
-	if (any_targets() || a.n->squeezes)
-		target_ask(a.now);
-	if (release_is_due(a.now))
-		release_due(a.pc->node, a.now);
-	window_renew(a.pc->node, a.now);
-	if (a.t && (a.t->credit || !a.n->contended))
-		keep(&a);
-	else if (!costop(&a) && !dispatch_claimed(&a) && !dispatch_slot(&a))
-		dispatch_backfill(&a);
-	if (a.leads && a.t)
-		costop_begins(a.prev, a.t);
+	dispatch(&a);
+	if (cores)
+		settle_core(&a);
 }
 
 static void insert_here(struct task_struct *p, u64 enq_flags)
 {
 	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, enq_flags);
+}
+
+/* To @cpu, now or, if it has to be asked first for isolation's sake, from the queue. */
+static void send(struct task_struct *p, struct thread *t, s32 cpu, u64 enq_flags)
+{
+	if (!isolating() || p->flags & PF_KTHREAD)
+		insert_here(p, enq_flags);
+	else
+		t->called = cpu + 1;
+}
+
+/* Does isolation not keep @p from @cpu? */
+static bool may_share(const struct task_struct *p, const struct thread *t, s32 cpu)
+{
+	return !isolating() || core_open(cpu, owner_of(p, t));
 }
 
 SEC("struct_ops/kvmgang_select_cpu")
@@ -396,20 +486,26 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 	n = node_of(t->node);
 	if (!n)
 		return prev_cpu;
+	/* Who is called displaces the waker at once, which is on its way to sleep. */
+	if (isolating())
+		wake_flags &= ~SCX_WAKE_SYNC;
 	cpu = scx_bpf_select_cpu_dfl(p, prev_cpu, wake_flags, &is_idle);
-	if (is_idle) {
-		insert_here(p, 0);
+	if (is_idle && may_share(p, t, cpu)) {
+		send(p, t, cpu, 0);
 		return cpu;
 	}
+	/* It is still idle, and would not be found so. */
+	if (is_idle)
+		kvmgang_resched_cpu(cpu);
 	prev_cpu = wake_target(p, prev_cpu, t->node);
 	cpu = wake_into_slot(p, prev_cpu, t->node, t->side);
 	if (cpu >= 0) {
 		event(t->node, EVENT_MEMBER);
-		insert_here(p, SCX_ENQ_PREEMPT);
+		send(p, t, cpu, SCX_ENQ_PREEMPT);
 		return cpu;
 	}
-	if (wake_on_credit(t, n, prev_cpu))
-		insert_here(p, SCX_ENQ_PREEMPT);
+	if (may_share(p, t, prev_cpu) && wake_on_credit(t, n, prev_cpu))
+		send(p, t, prev_cpu, SCX_ENQ_PREEMPT);
 	return prev_cpu;
 }
 
@@ -417,6 +513,42 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 static bool is_bound_kthread(const struct task_struct *p)
 {
 	return p->flags & PF_KTHREAD && p->nr_cpus_allowed == 1;
+}
+
+/* An idle pCPU for @p; while VMs are isolated, one that may be let in, rather of a core that idles. */
+static s32 pick_idle(struct task_struct *p, const struct thread *t, const struct node_state *n)
+{
+	s32 cpu;
+	int i;
+
+	if (!isolating())
+		return scx_bpf_pick_idle_cpu_node(p->cpus_ptr, t->node, 0);
+	cpu = scx_bpf_pick_idle_cpu_node(p->cpus_ptr, t->node, SCX_PICK_IDLE_CORE);
+	if (cpu >= 0)
+		return cpu;
+	bpf_for(i, 0, MAX_VICTIMS) {
+		struct pcpu_state *pc;
+
+		if (i >= n->nr_cpus || i >= MAX_CPUS)
+			break;
+		cpu = n->cpu[i];
+		pc = pcpu_of(cpu);
+		if (pc && !pc->side && may_run_on(p, cpu) && may_share(p, t, cpu) &&
+		    scx_bpf_test_and_clear_cpu_idle(cpu))
+			return cpu;
+	}
+	return -1;
+}
+
+/* While VMs are isolated: @cpu is to run @p, which waits, when it asks. */
+static void call(s32 cpu, const struct task_struct *p, const struct thread *t)
+{
+	struct pcpu_state *pc = pcpu_of(cpu);
+
+	if (!isolating() || !pc)
+		return;
+	pc->call_queue = t->side == SOLO ? solo_dsq(t->node) : vm_dsq(t->side, t->node);
+	pc->call = p->pid;
 }
 
 /* To the queue that it belongs to; an idle pCPU, which would not look, is told. */
@@ -436,18 +568,32 @@ static void enqueue(struct task_struct *p, struct thread *t, struct node_state *
 		contend(t->node);
 		return;
 	}
-	cpu = t->called ? (s32)t->called - 1 : scx_bpf_pick_idle_cpu_node(p->cpus_ptr, t->node, 0);
+	cpu = t->called ? (s32)t->called - 1 : pick_idle(p, t, n);
 	t->called = 0;
-	if (cpu >= 0)
+	if (cpu >= 0) {
+		call(cpu, p, t);
 		kvmgang_resched_cpu(cpu);
-	else
+	} else {
 		contend(t->node);
+	}
+}
+
+/*
+ * One that exits or may not move runs at once, where it is; but if VMs are isolated it has to enter,
+ * as others do. What runs until now may not move as long as a BPF program runs on top of it.
+ */
+static bool is_urgent(struct task_struct *p)
+{
+	u32 disabled = p == bpf_get_current_task_btf() ? 1 : 0;
+
+	return (p->flags & PF_EXITING || p->migration_disabled > disabled) &&
+	       (!isolating() || p->flags & PF_KTHREAD);
 }
 
 SEC("struct_ops/kvmgang_enqueue")
 void BPF_PROG(kvmgang_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	struct thread *t = is_bound_kthread(p) ? NULL : thread_of(p);
+	struct thread *t = is_bound_kthread(p) || is_urgent(p) ? NULL : thread_of(p);
 	struct node_state *n = NULL;
 
 	if (fault_strikes(p))
@@ -466,10 +612,12 @@ void BPF_PROG(kvmgang_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	/* select_cpu() is not called for a task that has no choice. */
 	if (enq_flags & SCX_ENQ_WAKEUP && p->nr_cpus_allowed == 1 &&
-	    wake_on_credit(t, n, scx_bpf_task_cpu(p)))
-		insert_here(p, enq_flags | SCX_ENQ_PREEMPT);
-	else
-		enqueue(p, t, n, enq_flags);
+	    may_share(p, t, scx_bpf_task_cpu(p)) && wake_on_credit(t, n, scx_bpf_task_cpu(p))) {
+		send(p, t, scx_bpf_task_cpu(p), enq_flags | SCX_ENQ_PREEMPT);
+		if (!t->called)
+			return;
+	}
+	enqueue(p, t, n, enq_flags);
 }
 
 SEC("struct_ops/kvmgang_dequeue")
@@ -503,6 +651,34 @@ void BPF_PROG(kvmgang_runnable, struct task_struct *p, u64 enq_flags)
 	count_runnable(t);
 }
 
+/*
+ * While VMs are isolated: @p, which entered when it was chosen, runs; or it has never asked, or has
+ * been taken off and put on again by a change of its properties. Not again and again: see LATE_NS.
+ */
+static void core_runs(const struct task_struct *p, const struct thread *t, u64 now)
+{
+	s32 cpu = scx_bpf_task_cpu(p);
+	struct pcpu_state *pc = pcpu_of(cpu);
+	u32 owner = owner_of(p, t);
+
+	if (!pc)
+		return;
+	forced_idle_ends(pc, now);
+	if (!owner) {
+		core_leave_unless_next(cpu, false);
+	} else if (!core_enter(cpu, owner) && now > pc->evicted_at + LATE_NS) {
+		pc->evicted_at = now;
+		kvmgang_resched_cpu(cpu);
+	}
+}
+
+/* Nor is it to come back by itself when a task of another class has been here. */
+static void core_stops(struct task_struct *p)
+{
+	set_slice(p, 0);
+	core_leave_unless_next(scx_bpf_task_cpu(p), !(p->flags & PF_KTHREAD));
+}
+
 SEC("struct_ops/kvmgang_running")
 void BPF_PROG(kvmgang_running, struct task_struct *p)
 {
@@ -513,6 +689,8 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 
 	if (!t || !n)
 		return;
+	if (isolating())
+		core_runs(p, t, now);
 	uncount_waiting(t);
 	t->started = now;
 	t->held = 0;
@@ -533,6 +711,8 @@ void BPF_PROG(kvmgang_stopping, struct task_struct *p, bool runnable)
 
 	if (!t || !pc)
 		return;
+	if (isolating())
+		core_stops(p);
 	charge(p, t, bpf_ktime_get_ns());
 	cgroup_end(t);
 	t->started = 0;
@@ -702,6 +882,8 @@ static int learn_cpus(void)
 		n->nr_cpus++;
 		if (mask_add(n, cpu))
 			return -ENOMEM;
+		if (learn_core(pc, cpu))
+			return -E2BIG;
 	}
 	sched_error("more than %d pCPUs or %d nodes", MAX_CPUS, MAX_NODES);
 	return -E2BIG;
@@ -758,6 +940,7 @@ struct sched_ext_ops kvmgang_ops = {
 	.cgroup_set_bandwidth = (void *)kvmgang_cgroup_set_bandwidth,
 	.init		= (void *)kvmgang_init,
 	.exit		= (void *)kvmgang_exit,
-	.flags		= SCX_OPS_BUILTIN_IDLE_PER_NODE | SCX_OPS_ENQ_LAST,
+	.flags		= SCX_OPS_BUILTIN_IDLE_PER_NODE | SCX_OPS_ENQ_LAST |
+			  SCX_OPS_ENQ_EXITING | SCX_OPS_ENQ_MIGRATION_DISABLED,
 	.name		= SCHED_NAME,
 };

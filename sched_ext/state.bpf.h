@@ -87,6 +87,7 @@ struct vm {
 	u32 gang;
 	u32 limit, reservation;	/* milli-pCPU */
 	u32 sensitive;
+	u32 isolated;		/* see isolate.bpf.h */
 	u32 starves;		/* one of its vCPUs does: it is to come first, once */
 	u64 fed_at;		/* when it last did so */
 	/* See vm_cgroup.bpf.h. */
@@ -113,6 +114,7 @@ struct vm {
 struct gang {
 	u32 vm_id;
 	s32 slots;		/* not taken yet */
+	s32 cores;		/* of an isolated VM: that it may claim yet */
 	u32 rank;		/* that it comes from */
 };
 
@@ -158,6 +160,16 @@ struct pcpu_state {
 	u32 node;
 	s32 next;		/* tid of the one to run next, by directed yield */
 	u32 side;		/* whose task runs, SOLO, or 0 when idle: a hint */
+	/* See isolate.bpf.h; only while somebody is isolated. */
+	u32 core;		/* its first pCPU */
+	u32 thread;		/* which one of the core's this is */
+	u32 refused;		/* wants to be told when a thread of the core leaves */
+	u32 denied;		/* the last time it asked, by itself */
+	u64 call_queue;		/* where somebody waits who is meant for this pCPU, ... */
+	s32 call;		/* ... this tid; a hint, as others write it */
+	u32 forced_by;		/* VM because of whose isolation it is idle ... */
+	u64 forced_since;	/* ... since when; 0: it is not */
+	u64 evicted_at;		/* when somebody ran who had not entered */
 };
 
 struct rank {

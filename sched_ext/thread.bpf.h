@@ -355,6 +355,7 @@ static void thread_leaves(const struct thread *t)
 	if (__sync_sub_and_fetch(&vm->threads, 1))
 		return;
 	target_set(vm, 0);
+	isolate(vm, false);
 	bpf_for(node, 0, MAX_NODES)
 		if (vm->queue[node % MAX_NODES])
 			scx_bpf_destroy_dsq(vm_dsq(vm_id, node));

@@ -208,7 +208,7 @@ __noinline int look_at_own(u64 id, u32 vm_id, struct verdict *v __arg_nonnull)
 	return 0;
 }
 
-static void tell(struct vm *vm, u32 vm_id, const struct verdict *v)
+static void tell_settings(struct vm *vm, u32 vm_id, const struct verdict *v)
 {
 	u64 limit = v->limit && v->limit <= MAX_LIMIT ? v->limit : TOLD_NOTHING;
 
@@ -257,7 +257,7 @@ __noinline int review_vm(u32 vm_id, s32 pid)
 	if (census_sum < 1000 * census_vcpus)
 		v.limit = census_sum ?: 1;
 	look_at_own(common, vm_id, &v);
-	tell(vm, vm_id, &v);
+	tell_settings(vm, vm_id, &v);
 	return 0;
 }
 

@@ -63,6 +63,8 @@ static bool claim_cpu(s32 cpu, u32 node, const struct node_state *n, u32 side)
 	old = pc->claim;
 	if (claimant(pc, n) || !pc->side || pc->side == side)
 		return false;
+	if (isolating() && !core_claim(cpu, node, side))
+		return false;
 	return __sync_val_compare_and_swap(&pc->claim, old, claim_of(n->window, side)) == old;
 }
 

@@ -103,23 +103,26 @@ static void clock_follow_first(struct node_state *n, u32 node, const struct gang
 
 /*
  * Adds @e, which is @vm_id of @rank on this node, to the window that is being made. Returns the
- * slots that it gets of @left: as many as it has runnable tasks or, unless it should be @whole,
+ * pCPUs that it gets of @left: as many as it has runnable tasks or, unless it should be @whole,
  * what there is.
  */
-static u32 gangs_add(struct gangs *gangs, u32 vm_id, u32 rank, struct entity *e, u32 left,
-		     bool whole)
+static __always_inline u32 gangs_add(struct gangs *gangs, u32 vm_id, u32 rank, struct entity *e,
+				     u32 left, bool whole)
 {
-	u32 slots = e->runnable <= left ? e->runnable : whole ? 0 : left;
+	u32 runnable = e->runnable, room = room_of(vm_id, runnable);
+	u32 slots = room <= left ? runnable : whole ? 0 : runnable < left ? runnable : left;
 	u32 nr = gangs->nr;
 
 	e->passed_over = left && !slots;
 	if (nr >= MAX_GANGS)
 		return 0;
+	room = room_of(vm_id, slots);
 	gangs->gang[nr].vm_id = vm_id;
 	gangs->gang[nr].slots = slots;
+	gangs->gang[nr].cores = room / (core_threads ?: 1);
 	gangs->gang[nr].rank = rank;
 	gangs->nr = nr + 1;
-	return slots;
+	return room < left ? room : left;
 }
 
 static bool gangs_have(const struct gangs *gangs, u32 vm_id)
@@ -335,14 +338,19 @@ static u32 claimant(const struct pcpu_state *pc, const struct node_state *n)
 	return claim >> 32 == (u32)n->window ? (u32)claim : 0;
 }
 
+static bool take_one(s32 *left)
+{
+	if (*(volatile s32 *)left <= 0)
+		return false;
+	if (__sync_fetch_and_sub(left, 1) > 0)
+		return true;
+	__sync_fetch_and_add(left, 1);
+	return false;
+}
+
 static bool slot_take(struct gang *g)
 {
-	if (*(volatile s32 *)&g->slots <= 0)
-		return false;
-	if (__sync_fetch_and_sub(&g->slots, 1) > 0)
-		return true;
-	__sync_fetch_and_add(&g->slots, 1);
-	return false;
+	return take_one(&g->slots);
 }
 
 static struct gang *gang_at(struct node_state *n, u32 i)
@@ -390,6 +398,68 @@ __noinline int gang_leave(u32 node, u32 vm_id)
 
 	if (g)
 		__sync_fetch_and_add(&g->slots, 1);
+	return 0;
+}
+
+/*
+ * The core of @cpu is for the owner of @vm_id's members in the present window of @node, unless it
+ * is for another one already.
+ */
+__noinline int core_claim(s32 cpu, u32 node, u32 vm_id)
+{
+	struct node_state *n = node_of(node);
+	struct pcpu_state *pc = pcpu_of(cpu);
+	struct core *c = pc ? core_of(pc) : NULL;
+	u32 owner = owner_of_gang(vm_id);
+	int i = gang_index(node, vm_id);
+	struct gang *g = n && i >= 0 ? gang_at(n, i) : NULL;
+	u64 old, mine;
+
+	if (!c || !g)
+		return false;
+	old = *(volatile u64 *)&c->claim;
+	mine = claim_of(n->window, owner);
+	if (old == mine)
+		return true;
+	if (old >> 32 == (u32)n->window && (u32)old)
+		return false;
+	if (owner != EVERYBODY && !take_one(&g->cores))
+		return false;
+	if (__sync_val_compare_and_swap(&c->claim, old, mine) == old)
+		return true;
+	if (owner != EVERYBODY)
+		__sync_fetch_and_add(&g->cores, 1);
+	return *(volatile u64 *)&c->claim == mine;
+}
+
+/* @cpu has no use for its slot of @vm_id. If it was the last of the core, the core is for anybody. */
+__noinline int core_unclaim(s32 cpu, u32 node, u32 vm_id)
+{
+	struct node_state *n = node_of(node);
+	struct pcpu_state *pc = pcpu_of(cpu);
+	struct core *c = pc ? core_of(pc) : NULL;
+	u32 owner = owner_of_gang(vm_id);
+	struct gang *g;
+	u64 mine;
+	int i;
+
+	if (!c || !n)
+		return 0;
+	mine = claim_of(n->window, owner);
+	bpf_for(i, 0, CORE_THREADS) {
+		struct pcpu_state *other = pcpu_of(c->cpu[i % CORE_THREADS]);
+		u32 side = other && i < c->nr && i != pc->thread ? claimant(other, n) : 0;
+
+		if (side && owner_of_gang(side) == owner)
+			return 0;
+	}
+	if (__sync_val_compare_and_swap(&c->claim, mine, claim_of(n->window, 0)) != mine)
+		return 0;
+	i = gang_index(node, vm_id);
+	g = i >= 0 ? gang_at(n, i) : NULL;
+	if (g && owner != EVERYBODY)
+		__sync_fetch_and_add(&g->cores, 1);
+	tell(pc->core, pc->thread, 0);
 	return 0;
 }
 

@@ -108,7 +108,8 @@ remove_module() {
 programs=("$@")
 if [ $# -eq 0 ]; then
 	for program in "$build"/selftests/test_*; do
-		[[ ${program##*/} != test_@(run|gang|limit|cgroup|ordinary|target|verifier) ]] || continue
+		[[ ${program##*/} != test_@(run|gang|limit|cgroup|ordinary|target|isolate|verifier) ]] ||
+			continue
 		[ -f "$program" ] && [ -x "$program" ] && programs+=("${program##*/}")
 	done
 fi

@@ -289,7 +289,8 @@ static void check_vm(const struct kvmgang_vm_row *vm, const struct kvmgang_vcpu_
 		EXPECT(vcpus[v].born_ns, >=, vm->born_ns);
 	}
 	for (i = 0; i < NR_COUNTERS; i++) {
-		expected = 0;
+		/* No vCPU has it. */
+		expected = &sum[i] == &vm->sum.forced_idle_ns ? sum[i] : 0;
 		for (v = 0; v < vm->nr_vcpus; v++)
 			expected += ((const __u64 *)&vcpus[v].count)[i];
 		EXPECT(sum[i], ==, expected);

@@ -20,7 +20,7 @@
 #define PIN(type, member, offset) \
 	PIN_THAT(type##_##member, __builtin_offsetof(struct kvmgang_##type, member) == (offset))
 
-PIN_SIZE(counters, 424);
+PIN_SIZE(counters, 432);
 PIN(counters, state_ns, 0);
 PIN(counters, run_remote_ns, 48);
 PIN(counters, run_shared_ns, 56);
@@ -32,13 +32,14 @@ PIN(counters, yields_asked, 112);
 PIN(counters, yields_honoured, 120);
 PIN(counters, displaced_ns, 128);
 PIN(counters, ready_hist, 168);
+PIN(counters, forced_idle_ns, 424);
 
 PIN_SIZE(top_displacer, 16);
 PIN(top_displacer, vm_id, 0);
 PIN(top_displacer, reserved, 4);
 PIN(top_displacer, ns, 8);
 
-PIN_SIZE(vm_row, 456);
+PIN_SIZE(vm_row, 464);
 PIN(vm_row, vm_id, 0);
 PIN(vm_row, pid, 4);
 PIN(vm_row, nr_vcpus, 8);
@@ -47,7 +48,7 @@ PIN(vm_row, home_nodes, 16);
 PIN(vm_row, born_ns, 24);
 PIN(vm_row, sum, 32);
 
-PIN_SIZE(vcpu_row, 528);
+PIN_SIZE(vcpu_row, 536);
 PIN(vcpu_row, vm_id, 0);
 PIN(vcpu_row, vcpu_id, 4);
 PIN(vcpu_row, tid, 8);
@@ -59,7 +60,7 @@ PIN(vcpu_row, now_ns, 32);
 PIN(vcpu_row, top, 40);
 PIN(vcpu_row, count, 104);
 
-PIN_SIZE(info, 56);
+PIN_SIZE(info, 64);
 PIN(info, size, 0);
 PIN(info, flags, 4);
 PIN(info, out_abi, 8);
@@ -72,6 +73,7 @@ PIN(info, out_max_vcpus, 32);
 PIN(info, out_reserved, 36);
 PIN(info, out_read_lag_ns, 40);
 PIN(info, out_refused, 48);
+PIN(info, out_forced_idle_ns, 56);
 
 PIN_SIZE(snapshot, 64);
 PIN(snapshot, size, 0);

@@ -141,6 +141,7 @@ static json_t *report_vm(const struct vm_interval *vm, const struct names *names
 	put(object, "home_nodes", report_nodes(vm->vm->home_nodes));
 	put(object, "runs_on", report_places(vm));
 	put_integer(object, "born_ns", vm->vm->born_ns);
+	put_integer(object, "forced_idle_ns", vm->vm->sum.forced_idle_ns);
 	put(object, "total", report_counters(&vm->vm->sum));
 	put(object, "interval", report_counters(&vm->did));
 	return object;

@@ -122,6 +122,16 @@ static void print_top_displacers(const json_t *vcpus)
 	print_table(columns, NR_COLUMNS(columns), vcpus, ALL_ROWS);
 }
 
+static void print_forced_idle(const json_t *vm)
+{
+	static const struct column lines[] = {
+		{ "forced idle", NULL, "forced_idle_ns", &as_time },
+	};
+
+	puts("\nSince birth, pCPUs' time for the VM's isolation");
+	print_fields(lines, NR_COLUMNS(lines), vm);
+}
+
 static void print_text(json_t *vm)
 {
 	const json_t *vcpus = json_object_get(vm, "vcpus");
@@ -132,6 +142,7 @@ static void print_text(json_t *vm)
 	json_decref(vms);
 	puts("\nPolicy");
 	print_policy(json_object_get(vm, "policy"));
+	print_forced_idle(vm);
 	print_shares(vcpus);
 	print_episodes(vcpus, "interval", "\nLast interval, ready episodes and who had the pCPU");
 	print_times(vcpus);

@@ -107,6 +107,7 @@ static json_t *report(const struct kvmgang_info *info)
 	put(status, "vcpu_bytes", json_integer(info->out_vcpu_bytes));
 	put(status, "read_lag_ns", json_integer((json_int_t)info->out_read_lag_ns));
 	put(status, "refused", json_integer((json_int_t)info->out_refused));
+	put(status, "forced_idle_ns", json_integer((json_int_t)info->out_forced_idle_ns));
 	put_scheduler(status);
 	put(status, "kernel", json_string(kernel.release));
 	return status;
@@ -125,6 +126,7 @@ int command_status(const struct options *options)
 		{ "bytes per vCPU", NULL, "vcpu_bytes", &as_count },
 		{ "read lag", NULL, "read_lag_ns", &as_time },
 		{ "vCPUs refused", NULL, "refused", &as_count },
+		{ "forced idle", NULL, "forced_idle_ns", &as_time },
 		{ "scheduler", NULL, "scheduler", &as_text },
 		{ "sched_ext", NULL, "sched_ext_state", &as_text },
 		{ "scheduler's age", NULL, "scheduler_age_ns", &as_time },

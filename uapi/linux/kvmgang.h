@@ -91,6 +91,7 @@ struct kvmgang_counters {
 	__u64 yields_honoured;		/* of these, granted by the scheduler */
 	__u64 displaced_ns[KVMGANG_NR_DISPLACERS]; /* ready by displacer, of ended episodes */
 	__u64 ready_hist[KVMGANG_READY_BUCKETS];   /* ended ready episodes by length */
+	__u64 forced_idle_ns;		/* of a VM only: pCPUs idle because it is isolated */
 };
 
 /*
@@ -140,6 +141,8 @@ struct kvmgang_vcpu_row {
  * @out_reserved: 0
  * @out_read_lag_ns: vCPUs are reported as of this long before the read
  * @out_refused: vCPUs not accounted, for lack of memory or beyond a maximum, counted at each try
+ * @out_forced_idle_ns: time that pCPUs stood idle for the sake of any VM's isolation, see
+ *	KVMGANG_KEY_ISOLATION; of VMs that have ended, too
  *
  * Context: any thread with the node open for reading; may sleep.
  */
@@ -156,6 +159,7 @@ struct kvmgang_info {
 	__u32 out_reserved;
 	__aligned_u64 out_read_lag_ns;
 	__aligned_u64 out_refused;
+	__aligned_u64 out_forced_idle_ns;
 };
 
 /**
@@ -174,7 +178,8 @@ struct kvmgang_info {
  * @out_begin_ns: clock before the first row was read
  * @out_end_ns: clock after the last row was read
  *
- * A VM row's sums and its nr_vcpus are those of its vCPU rows in the same call. A row longer than
+ * A VM row's sums and its nr_vcpus are those of its vCPU rows in the same call, but for
+ * forced_idle_ns, of which a vCPU has none. A row longer than
  * the kernel's is filled up with zeros, a shorter one is cut. ENOENT: @vm_id is no VM.
  *
  * Context: any thread with the node open for reading; may sleep; pauses no guest.
@@ -254,7 +259,12 @@ struct kvmgang_lookup {
  * KVMGANG_READY_TARGET_MAX; 0: no target, which is the default. VMs of the same node that have no
  * target are throttled for it, unless those that have one want more than there is.
  *
- * KVMGANG_KEY_ISOLATION: an enum kvmgang_isolation (none, core); none.
+ * KVMGANG_KEY_ISOLATION: an enum kvmgang_isolation (none, core); none. With core, while a vCPU of
+ * the VM runs, the other hardware threads of its core run vCPUs of the same VM or nobody; kernel
+ * threads, interrupts and real-time and deadline tasks are not kept away. The vCPUs run as a gang
+ * whatever KVMGANG_KEY_GANG is. While a pCPU stands idle for this, though somebody waits who could
+ * run there, it is in forced idle: struct kvmgang_counters has it of the VM that is isolated,
+ * struct kvmgang_info of the host. Without SMT it means nothing.
  */
 enum kvmgang_key {
 	KVMGANG_KEY_SHARES,

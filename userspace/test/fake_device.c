@@ -121,6 +121,7 @@ static int fake_snapshot(struct kvmgang_snapshot *s)
 		errno = ENOSPC;
 		return -1;
 	}
+	vms[1].sum.forced_idle_ns = 250 * MS;
 	for (__u32 i = 0; i < nr_vcpus; i++) {
 		struct kvmgang_vm_row *vm = vcpus[i].vm_id == 1 ? &vms[1] : &vms[0];
 
@@ -147,6 +148,7 @@ static int fake_info(struct kvmgang_info *info)
 	info->out_max_vcpus = 16384;
 	info->out_read_lag_ns = 1000;
 	info->out_refused = 7;
+	info->out_forced_idle_ns = 1500 * MS;
 	return 0;
 }
 

@@ -229,11 +229,13 @@ refuses() {
 	fake status
 	[ "$status" -eq 0 ]
 	[[ $output =~ "bytes per vCPU "+1234 ]]
+	[[ $output =~ "forced idle "+1.50s ]]
 	fake status --json
 	json .abi 1
 	json .max_vcpus 16384
 	json .vcpu_bytes 1234
 	json .refused 7
+	json .forced_idle_ns 1500000000
 	json .kernel "\"$(uname -r)\""
 }
 
@@ -294,6 +296,7 @@ refuses() {
 	[[ $output == *$'\nlimit        0         default\nreservation  700       user\n'* ]]
 	[[ $output == *$'\nlatency      sensitive user\n'* ]]
 	[[ $output == *$'\nready_target 50        user\nisolation    core      user\n'* ]]
+	[[ $output =~ "forced idle "+250 ]]
 	fake show web -i 0.1 --json
 	json .policy.shares '{"value":250,"origin":"cgroup"}'
 	json .policy.gang '{"value":"auto","origin":"default"}'
@@ -304,6 +307,7 @@ refuses() {
 	json .policy.ready_target '{"value":50,"origin":"user"}'
 	json .policy.isolation '{"value":"core","origin":"user"}'
 	json '.policy | keys | length' 10
+	json .forced_idle_ns 250000000
 }
 
 @test "defaults" {

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Contract 2, isolation: nobody runs beside a vCPU of an isolated VM but its siblings, and yet
+ * everybody gets on. Who ran beside whom says the kernel's tracepoint (beside.bpf.c), to the
+ * nanosecond, and not the scheduler.
+ *
+ * Real-time tasks, kernel threads and interrupts may run anywhere. How a setting comes to the
+ * scheduler is test_policy's.
+ */
+#include <linux/kvmgang.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "beside.skel.h"
+#include "guests.h"
+#include "host.h"
+#include "policy.h"
+#include "snap.h"
+#include "tap.h"
+
+/* Of one measurement. */
+#define WATCH_MS	effort(2000, 60000)
+
+static struct beside *checker;
+
+static int core_id(int cpu)
+{
+	int sibling = sibling_of(cpu);
+
+	return sibling >= 0 && sibling < cpu ? sibling : cpu;
+}
+
+static struct service begin(void)
+{
+	struct service service;
+	int i;
+
+	if (sibling_of(nth_cpu(0)) < 0 || nr_cpus() < 4)
+		tap_skip("needs two cores of two hardware threads");
+	service = guests_begin(4);
+	checker = beside__open_and_load();
+	if (!checker)
+		die("the checker cannot be loaded");
+	for (i = 0; i < nr_cpus(); i++)
+		checker->bss->core[nth_cpu(i)] = core_id(nth_cpu(i));
+	if (beside__attach(checker))
+		die("the checker cannot be attached");
+	return service;
+}
+
+static void checker_knows(const struct guest *guest)
+{
+	__u32 id = guest->id;
+	int i;
+
+	for (i = 0; i < guest->nr_vcpus; i++) {
+		__u32 tid = guest->vm->vcpus[i].tid;
+
+		REQUIRE(bpf_map__update_elem(checker->maps.vm_of_tid, &tid, sizeof(tid), &id,
+					     sizeof(id), BPF_ANY), ==, 0);
+	}
+}
+
+/* The checker takes it for isolated, whether it is or not. */
+static void checker_minds(const struct guest *guest)
+{
+	__u32 id = guest->id;
+
+	REQUIRE(bpf_map__update_elem(checker->maps.isolated, &id, sizeof(id), &id, sizeof(id),
+				     BPF_ANY), ==, 0);
+}
+
+static void start(struct guest *guest, int nr_vcpus, const char *program)
+{
+	guest_start(guest, nr_vcpus, program);
+	checker_knows(guest);
+}
+
+static void isolate(const struct guest *guest, enum kvmgang_isolation isolation)
+{
+	REQUIRE(policy_set_one(guest->id, KVMGANG_KEY_ISOLATION, isolation), ==, 0);
+}
+
+static void checker_begin(void)
+{
+	checker->bss->foreign_ns = 0;
+	checker->bss->longest_ns = 0;
+	checker->bss->isolated_ns = 0;
+	__atomic_store_n(&checker->bss->begin, now_ns(), __ATOMIC_SEQ_CST);
+}
+
+/* ns that somebody was beside an isolated vCPU who must not be; *@of: what there was to see. */
+static uint64_t checker_end(uint64_t *of)
+{
+	uint64_t foreign = __atomic_load_n(&checker->bss->foreign_ns, __ATOMIC_SEQ_CST);
+
+	*of = checker->bss->isolated_ns;
+	tap_note("%lu ns beside somebody else of %lu ns run, %llu ns at a time", foreign, *of,
+		 checker->bss->longest_ns);
+	if (foreign)
+		tap_note("the last one on pCPU %u: %u beside %u", checker->bss->last_cpu,
+			 checker->bss->last_here, checker->bss->last_beside);
+	return foreign;
+}
+
+static uint64_t host_forced_idle(void)
+{
+	struct kvmgang_info info = { .size = sizeof(info) };
+
+	REQUIRE(ioctl(policy_device, KVMGANG_INFO, &info), ==, 0);
+	return info.out_forced_idle_ns;
+}
+
+static uint64_t forced_idle(uint32_t vm_id)
+{
+	struct snap snap = {};
+	uint64_t ns;
+
+	snap_read(&snap, ALL_VMS);
+	snap_check(&snap);
+	ns = snap_vm(&snap, vm_id)->sum.forced_idle_ns;
+	snap_free(&snap);
+	return ns;
+}
+
+/* A host thread that is awake for a third of the time. */
+struct dozer {
+	pthread_t thread;
+	uint64_t naps;
+	bool stop;
+};
+
+static void *dozer_thread(void *arg)
+{
+	struct dozer *dozer = arg;
+	uint64_t until;
+
+	while (!__atomic_load_n(&dozer->stop, __ATOMIC_RELAXED)) {
+		until = now_ns() + NSEC_PER_MSEC / 2;
+		while (now_ns() < until)
+			;
+		__atomic_fetch_add(&dozer->naps, 1, __ATOMIC_RELAXED);
+		sleep_ms(1);
+	}
+	return NULL;
+}
+
+/* Processes that do nothing but begin and end. */
+static pid_t storm_start(uint64_t *forks)
+{
+	pid_t storm = fork(), pid;
+
+	REQUIRE(storm, >=, 0);
+	if (storm)
+		return storm;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		pid = fork();
+		if (!pid)
+			_exit(0);
+		if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+			_exit(1);
+		__atomic_fetch_add(forks, 1, __ATOMIC_RELAXED);
+	}
+}
+
+/* All that a host may have to do. */
+struct load {
+	struct guest guests[2];		/* the first one is to be isolated */
+	struct hog hogs[3];		/* one that may run anywhere and two that may not */
+	struct dozer dozers[2];
+	uint64_t *forks;
+	pid_t storm;
+};
+
+#define NR_HOGS		3
+#define NR_DOZERS	2
+
+static void load_start(struct load *load, int nr_vcpus)
+{
+	int i;
+
+	*load = (struct load){};
+	load->forks = mmap(NULL, sizeof(*load->forks), PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	REQUIRE(load->forks != MAP_FAILED, ==, true);
+	/* Before the guests, whose mappings every fork would copy. */
+	load->storm = storm_start(load->forks);
+	start(&load->guests[0], nr_vcpus, guest_spin);
+	start(&load->guests[1], 2, guest_barrier);
+	checker_minds(&load->guests[0]);
+	for (i = 0; i < NR_HOGS; i++)
+		hog_start(&load->hogs[i], i ? nth_cpu(i) : -1, false);
+	for (i = 0; i < NR_DOZERS; i++)
+		if (pthread_create(&load->dozers[i].thread, NULL, dozer_thread, &load->dozers[i]))
+			die("pthread_create");
+}
+
+/* Each part of it gets on while the checker looks. */
+static void load_watch(struct load *load, int ms)
+{
+	uint64_t ran[NR_HOGS], naps[NR_DOZERS], forks = *load->forks;
+	int i;
+
+	for (i = 0; i < NR_HOGS; i++)
+		ran[i] = schedstat_read(load->hogs[i].tid).run_ns;
+	for (i = 0; i < NR_DOZERS; i++)
+		naps[i] = load->dozers[i].naps;
+	checker_begin();
+	guests_watch(load->guests, 2, ms);
+	for (i = 0; i < 2; i++) {
+		tap_note("VM %d: %llu ns run", i, load->guests[i].during.state_ns[KVMGANG_RUN]);
+		vm_wait_progress(load->guests[i].vm);
+	}
+	for (i = 0; i < NR_HOGS; i++) {
+		ran[i] = schedstat_read(load->hogs[i].tid).run_ns - ran[i];
+		tap_note("hog %d: %lu ns run", i, ran[i]);
+		EXPECT(ran[i], >, 0);
+	}
+	for (i = 0; i < NR_DOZERS; i++)
+		EXPECT(load->dozers[i].naps, >, naps[i]);
+	tap_note("%lu forks", *load->forks - forks);
+	EXPECT(*load->forks, >, forks);
+}
+
+static void load_stop(struct load *load)
+{
+	int i;
+
+	for (i = 0; i < NR_DOZERS; i++) {
+		__atomic_store_n(&load->dozers[i].stop, true, __ATOMIC_RELAXED);
+		pthread_join(load->dozers[i].thread, NULL);
+	}
+	for (i = 0; i < NR_HOGS; i++)
+		hog_stop(&load->hogs[i]);
+	kill(load->storm, SIGKILL);
+	EXPECT(waitpid(load->storm, NULL, 0), ==, load->storm);
+}
+
+/*
+ * Without isolation the checker must find much to complain of, with it nothing at all. An odd
+ * number of vCPUs leaves a hardware thread that nobody else may have.
+ */
+static void test_mixed(void)
+{
+	struct service service = begin();
+	uint64_t foreign, of;
+	struct load load;
+
+	load_start(&load, 3);
+	sleep_ms(SETTLE_MS);
+	load_watch(&load, SETTLE_MS);
+	foreign = checker_end(&of);
+	EXPECT(10 * foreign, >=, of);
+	EXPECT(forced_idle(load.guests[0].id), ==, 0);
+
+	isolate(&load.guests[0], KVMGANG_ISOLATION_CORE);
+	sleep_ms(SETTLE_MS);
+	load_watch(&load, WATCH_MS);
+	EXPECT(checker_end(&of), ==, 0);
+	EXPECT(of, >, 0);
+	tap_note("%lu ns of forced idleness", forced_idle(load.guests[0].id));
+	EXPECT(forced_idle(load.guests[0].id), >, 0);
+	EXPECT(host_forced_idle(), >=, forced_idle(load.guests[0].id));
+	load_stop(&load);
+	guests_end(&service);
+}
+
+/* While all run, again and again; each time it counts, and each time it is over. */
+static void test_on_and_off(void)
+{
+	const int times = effort(10, 100);
+	struct service service = begin();
+	uint64_t before, of;
+	struct load load;
+	int i;
+
+	load_start(&load, 2);
+	for (i = 0; i < times; i++) {
+		isolate(&load.guests[0], KVMGANG_ISOLATION_CORE);
+		sleep_ms(100);
+		checker_begin();
+		sleep_ms(100);
+		EXPECT(checker_end(&of), ==, 0);
+		isolate(&load.guests[0], KVMGANG_ISOLATION_NONE);
+		sleep_ms(i % 3 * 10);
+	}
+	sleep_ms(SETTLE_MS);
+	before = host_forced_idle();
+	load_watch(&load, SETTLE_MS);
+	EXPECT(checker_end(&of), >, 0);
+	EXPECT(host_forced_idle(), ==, before);
+	load_stop(&load);
+	guests_end(&service);
+}
+
+/* Two isolated VMs, neither of which may run beside the other, nor anybody beside either. */
+static void test_two(void)
+{
+	struct service service = begin();
+	struct guest guests[3];
+	uint64_t of;
+	int i;
+
+	for (i = 0; i < 3; i++)
+		start(&guests[i], 2, i ? guest_spin : guest_ping);
+	for (i = 0; i < 2; i++) {
+		checker_minds(&guests[i]);
+		isolate(&guests[i], KVMGANG_ISOLATION_CORE);
+	}
+	sleep_ms(SETTLE_MS);
+	checker_begin();
+	guests_watch(guests, 3, WATCH_MS / 2);
+	EXPECT(checker_end(&of), ==, 0);
+	for (i = 0; i < 3; i++) {
+		tap_note("VM %d: %llu ns run", i, guests[i].during.state_ns[KVMGANG_RUN]);
+		EXPECT(20 * guests[i].during.state_ns[KVMGANG_RUN], >=,
+		       WATCH_MS / 2 * NSEC_PER_MSEC);
+		vm_wait_progress(guests[i].vm);
+	}
+	guests_end(&service);
+}
+
+/* With a core for each of its vCPUs, each has one; with too few, two share one. */
+static void test_spread(void)
+{
+	struct service service = begin();
+	struct guest guest, rival;
+	int i, together = 0, apart = 0;
+	uint64_t of;
+
+	start(&rival, 4, guest_spin);
+	start(&guest, 2, guest_spin);
+	checker_minds(&guest);
+	isolate(&guest, KVMGANG_ISOLATION_CORE);
+	sleep_ms(SETTLE_MS);
+	for (i = 0; i < 50; i++) {
+		struct kvmgang_vcpu_row one = row_read(guest.id, 0), two = row_read(guest.id, 1);
+
+		together += one.state == KVMGANG_RUN && two.state == KVMGANG_RUN &&
+			    core_id(one.cpu) == core_id(two.cpu);
+		sleep_ms(7);
+	}
+	tap_note("%d times of %d on one core", together, i);
+	EXPECT(together, >, 0);
+	vm_free(rival.vm);
+	sleep_ms(SETTLE_MS);
+	checker_begin();
+	for (i = 0; i < 50; i++) {
+		apart += core_id(row_read(guest.id, 0).cpu) != core_id(row_read(guest.id, 1).cpu);
+		sleep_ms(17);
+	}
+	tap_note("%d times of %d on two", apart, i);
+	/* To let this thread look, they share one for a moment. */
+	EXPECT(4 * apart, >=, 3 * i);
+	EXPECT(checker_end(&of), ==, 0);
+	guests_end(&service);
+}
+
+/* Of the host's pCPUs nothing is lost while nobody is isolated. */
+static void test_none(void)
+{
+	struct service service = begin();
+	struct guest guests[2];
+	uint64_t run;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		start(&guests[i], 4, guest_spin);
+	sleep_ms(SETTLE_MS);
+	run = guests_watch(guests, 2, SETTLE_MS);
+	tap_note("%lu ns run", run);
+	EXPECT(100 * run, >=, 95ULL * nr_cpus() * SETTLE_MS * NSEC_PER_MSEC);
+	EXPECT(host_forced_idle(), ==, 0);
+	guests_end(&service);
+}
+
+TAP_MAIN(
+	{ "without isolation nothing is lost", test_none },
+	{ "nobody else runs beside an isolated vCPU", test_mixed },
+	{ "isolation comes and goes while all run", test_on_and_off },
+	{ "two isolated VMs", test_two },
+	{ "isolated vCPUs have cores of their own if there are enough", test_spread },
+)
