@@ -8,11 +8,11 @@
  * is meant for is called. Kernel threads are nobody, may run anywhere, and need not enter. What is
  * of other scheduling classes is not asked.
  *
- * Whoever is refused goes idle, and is told when a thread of the core leaves. A pCPU that changes from
- * one owner to another goes idle, too, for a moment: until it has switched it runs the old one's. In a window the first
- * pCPU of a core that takes a slot claims the core for the slot's owner, and whoever of another
- * owner is on it has to go. So cores are given in the order of entitlement, as pCPUs are, and each
- * owner's turn comes. An election reckons with whole cores for isolated VMs.
+ * Whoever is refused goes idle, and is told when a thread of the core leaves. A pCPU that changes
+ * from one owner to another goes idle, too, for a moment: until it has switched it runs the old
+ * one's. In a window the first pCPU of a core that takes a slot claims the core for the slot's owner,
+ * and whoever of another owner is on it has to go. So cores are given in the order of entitlement,
+ * as pCPUs are, and each owner's turn comes. An election reckons with whole cores for isolated VMs.
  *
  * As long as no VM is isolated the words are not kept, and say nothing when one is again: each time
  * is another epoch. Tasks that run already when it begins enter the next time that their pCPU asks;

@@ -261,7 +261,7 @@ static bool is_called_home(struct asking *a)
 	return cpu >= 0;
 }
 
-/* An isolated vCPU that shares its core with a sibling goes to one that is idle, as if called home. */
+/* An isolated vCPU that shares its core with a sibling goes to one that idles, as if called home. */
 static bool is_called_apart(struct asking *a)
 {
 	s32 cpu;
@@ -515,7 +515,7 @@ static bool is_bound_kthread(const struct task_struct *p)
 	return p->flags & PF_KTHREAD && p->nr_cpus_allowed == 1;
 }
 
-/* An idle pCPU for @p; while VMs are isolated, one that may be let in, rather of a core that idles. */
+/* An idle pCPU for @p; while VMs are isolated, one that lets it in, rather of a core that idles. */
 static s32 pick_idle(struct task_struct *p, const struct thread *t, const struct node_state *n)
 {
 	s32 cpu;
@@ -579,8 +579,8 @@ static void enqueue(struct task_struct *p, struct thread *t, struct node_state *
 }
 
 /*
- * One that exits or may not move runs at once, where it is; but if VMs are isolated it has to enter,
- * as others do. What runs until now may not move as long as a BPF program runs on top of it.
+ * One that exits or may not move runs at once, where it is; but if VMs are isolated it has to
+ * enter, as others do. What runs until now may not move while a BPF program runs on top of it.
  */
 static bool is_urgent(struct task_struct *p)
 {

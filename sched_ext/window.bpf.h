@@ -432,7 +432,7 @@ __noinline int core_claim(s32 cpu, u32 node, u32 vm_id)
 	return *(volatile u64 *)&c->claim == mine;
 }
 
-/* @cpu has no use for its slot of @vm_id. If it was the last of the core, the core is for anybody. */
+/* @cpu has no use for its slot of @vm_id. If it was the core's last, the core is for anybody. */
 __noinline int core_unclaim(s32 cpu, u32 node, u32 vm_id)
 {
 	struct node_state *n = node_of(node);
