@@ -26,19 +26,30 @@
 /* Tasks that are looked at when the first one may go on. */
 #define MAX_UNPARKED	64
 
-/* When the first of those that are parked on @node may go on, but not before @now; 0: none is. */
-__noinline u64 parked_first(u32 node, u64 now)
+__noinline u64 parked_first(u32 node)
 {
 	struct task_struct *p = scx_bpf_dsq_peek(parked_dsq(node));
 
 	if (!p)
 		return 0;
-	return p->scx.dsq_vtime > now ? p->scx.dsq_vtime : now;
+	return p->scx.dsq_vtime;
 }
 
-static u64 parked_until(const struct node_state *n, u32 node, u64 now)
+/* When the first of those that are parked on @node may go on; 0: none is. */
+static u64 parked_until(const struct node_state *n, u32 node)
 {
-	return n->parks ? parked_first(node, now) : 0;
+	return n->parks ? parked_first(node) : 0;
+}
+
+/*
+ * When to ask for them. If that is overdue not at once: a kthread that is bound to this pCPU runs
+ * before anybody asks, and has to get something done.
+ */
+static u64 parked_ask_at(const struct node_state *n, u32 node, u64 now)
+{
+	u64 until = parked_until(n, node);
+
+	return until && until <= now ? now + LEAST_RUN_NS : until;
 }
 
 /* May host task @t not run before a time? 0: it may at once. */
@@ -80,15 +91,18 @@ static u64 unparked_at(const struct thread *t, u64 now)
 
 	if (!until && t->limited && now < t->parked + MOST_PARKED_NS)
 		until = cgroup_promise(t->limited);
-	return until ? until_at_most(t, until) : 0;
+	if (!until)
+		return 0;
+	until = until_at_most(t, until);
+	return until > now ? until : now + LEAST_RUN_NS;
 }
 
-/* Lets those of @node go on that may. */
+/* Lets those of @node go on that may. Returns how many did. */
 __noinline int unpark(u32 node, u64 now)
 {
 	struct node_state *n = node_of(node);
 	struct task_struct *p;
-	int nr = 0;
+	int nr = 0, moved = 0;
 
 	if (!n)
 		return 0;
@@ -100,9 +114,11 @@ __noinline int unpark(u32 node, u64 now)
 			break;
 		until = t ? unparked_at(t, now) : 0;
 		scx_bpf_dsq_move_set_vtime(&___it, until ?: t ? standing(t, n) : n->clock);
-		scx_bpf_dsq_move_vtime(&___it, p, until ? parked_dsq(node) : solo_dsq(node), 0);
+		if (scx_bpf_dsq_move_vtime(&___it, p, until ? parked_dsq(node) : solo_dsq(node),
+					   0) && !until)
+			moved++;
 	}
-	return nr;
+	return moved;
 }
 
 #endif /* KVMGANG_PARK_BPF_H */

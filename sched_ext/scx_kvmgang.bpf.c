@@ -142,7 +142,7 @@ static void pace(struct pcpu_state *pc, const struct node_state *n, const struct
 	if (n->contended)
 		at = earlier(at, costop_at(t, now));
 	at = earlier(at, budget_ends(t, now));
-	at = earlier(at, parked_until(n, pc->node, now));
+	at = earlier(at, parked_ask_at(n, pc->node, now));
 	if (t->limited)
 		at = earlier(at, cgroup_ends(t->limited, now));
 	ask_at(pc, at);
@@ -288,7 +288,7 @@ static void dispatch_uncontended(struct asking *a)
 	else if (a->t)
 		keep(a);
 	else if (!steal(a->pc->node, a->cpu) && a->n->parks && !pull_solo(a->pc->node, a->cpu))
-		ask_at(a->pc, parked_until(a->n, a->pc->node, a->now));
+		ask_at(a->pc, parked_ask_at(a->n, a->pc->node, a->now));
 }
 
 static void claim(struct asking *a, u32 side)
@@ -367,7 +367,7 @@ static void dispatch_backfill(struct asking *a)
 	else if (a->t)
 		keep(a);
 	else if (!steal(a->pc->node, a->cpu) && !backfill(a->pc->node, a->cpu, false))
-		ask_at(a->pc, earlier(parked_until(a->n, a->pc->node, a->now),
+		ask_at(a->pc, earlier(parked_ask_at(a->n, a->pc->node, a->now),
 				      a->n->elected ? a->n->window_end :
 						      earlier(a->n->window_end, release_at)));
 }
@@ -375,7 +375,7 @@ static void dispatch_backfill(struct asking *a)
 /* Those go on whose cgroups have something left again. True: one of them does so here. */
 static bool dispatch_parked(struct asking *a)
 {
-	u64 until = parked_until(a->n, a->pc->node, a->now);
+	u64 until = parked_until(a->n, a->pc->node);
 	bool pulled;
 
 	if (!until || until > a->now || !unpark(a->pc->node, a->now))

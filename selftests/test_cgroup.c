@@ -148,13 +148,16 @@ static uint64_t hogs_watch(const struct hog *hogs, int nr)
 	return milli;
 }
 
-/* Within two hundredths of @wanted milli-pCPU: a period of the ten may be in it or not, in part. */
+/*
+ * Within 3 % of @wanted milli-pCPU: what a period brings may be used up at once, and of fifty
+ * periods one more or less may begin while it is watched.
+ */
 static void expect_share(const struct hog *hogs, int nr, uint64_t wanted)
 {
 	uint64_t milli = hogs_watch(hogs, nr);
 
-	EXPECT(100 * milli, >=, 98 * wanted);
-	EXPECT(100 * milli, <=, 102 * wanted);
+	EXPECT(100 * milli, >=, 97 * wanted);
+	EXPECT(100 * milli, <=, 103 * wanted);
 }
 
 static void test_max(void)
@@ -163,16 +166,16 @@ static void test_max(void)
 	struct hog hogs[4];
 
 	cgroups_begin();
-	cgroup_write("/a", "cpu.max", "50000 100000");
+	cgroup_write("/a", "cpu.max", "10000 20000");
 	service = guests_begin(4);
 	hogs_start(hogs, 1, "/a");
 	expect_share(hogs, 1, 500);
 	hogs_start(hogs + 1, 1, "/a");
 	expect_share(hogs, 2, 500);
-	cgroup_write("/a", "cpu.max", "5000 20000");
+	cgroup_write("/a", "cpu.max", "2500 10000");
 	expect_share(hogs, 2, 250);
 	hogs_start(hogs + 2, 2, "/a");
-	cgroup_write("/a", "cpu.max", "150000 100000");
+	cgroup_write("/a", "cpu.max", "30000 20000");
 	expect_share(hogs, 4, 1500);
 	cgroup_write("/a", "cpu.max", "max");
 	EXPECT(hogs_watch(hogs, 4), >=, 3900);
@@ -187,8 +190,8 @@ static void test_nested(void)
 
 	cgroups_begin();
 	service = guests_begin(4);
-	cgroup_write("/a", "cpu.max", "80000 100000");
-	cgroup_write("/a/c", "cpu.max", "30000 100000");
+	cgroup_write("/a", "cpu.max", "16000 20000");
+	cgroup_write("/a/c", "cpu.max", "6000 20000");
 	hogs_start(hogs, 2, "/a/c");
 	expect_share(hogs, 2, 300);
 	hogs_start(hogs + 2, 2, "/a/d");
@@ -247,7 +250,7 @@ static void test_beside_guests(void)
 	uint64_t run;
 
 	cgroups_begin();
-	cgroup_write("/a", "cpu.max", "40000 100000");
+	cgroup_write("/a", "cpu.max", "8000 20000");
 	service = guests_begin(4);
 	guest_start(&guest, 4, guest_spin);
 	hogs_start(hogs, 4, "/a");
@@ -326,8 +329,8 @@ static void expect_run(struct guest *guests, int nr, uint64_t milli)
 	sleep_ms(SETTLE_MS);
 	run = guests_watch(guests, nr, WATCH_MS);
 	tap_note("%lu ns of %lu milli-pCPU", run, milli);
-	EXPECT(run, >=, milli * 98 / 100 * WATCH_MS * NSEC_PER_MSEC / 1000);
-	EXPECT(run, <=, milli * 102 / 100 * WATCH_MS * NSEC_PER_MSEC / 1000);
+	EXPECT(run, >=, milli * 97 / 100 * WATCH_MS * NSEC_PER_MSEC / 1000);
+	EXPECT(run, <=, milli * 103 / 100 * WATCH_MS * NSEC_PER_MSEC / 1000);
 }
 
 /* By the VM's cgroup, while a thread of the VMM spins beside, and by those of the vCPUs. */
@@ -347,7 +350,8 @@ static void test_limit(void)
 	expect_setting(guest.id, KVMGANG_KEY_LIMIT, 1500, KVMGANG_ORIGIN_CGROUP);
 	hogs_start(&helper, 1, "/a");
 	expect_run(&guest, 1, 1500);
-	EXPECT(hogs_watch(&helper, 1), >=, 900);
+	/* It takes turns with the VM, but is not stopped with it. */
+	EXPECT(hogs_watch(&helper, 1), >=, 500);
 
 	vcpus_join("/a/c", &guest, 0, 2);
 	vcpus_join("/a/d", &guest, 2, 2);
@@ -378,11 +382,11 @@ static void test_slice(void)
 	struct guest guests[2];
 	struct service service;
 	struct hog hog;
-	uint64_t run;
+	uint64_t run, ran;
 	int i;
 
 	cgroups_begin();
-	cgroup_write("/a", "cpu.max", "100000 50000");
+	cgroup_write("/a", "cpu.max", "40000 20000");
 	service = guests_begin(4);
 	for (i = 0; i < 2; i++) {
 		guest_start(&guests[i], 2, guest_spin);
@@ -396,13 +400,13 @@ static void test_slice(void)
 	}
 	hogs_start(&hog, 1, "/a");
 	sleep_ms(SETTLE_MS);
-	run = hogs_ran(&hog, 1);
-	i = guests_watch(guests, 2, WATCH_MS) / NSEC_PER_MSEC;
-	run = (hogs_ran(&hog, 1) - run) / NSEC_PER_MSEC;
-	tap_note("%d ms of the guests and %lu ms of the host task", i, run);
-	EXPECT(i + run, <=, 2060);
-	EXPECT(i + run, >=, 1940);
-	EXPECT(run, >=, 200);
+	ran = hogs_ran(&hog, 1);
+	run = guests_watch(guests, 2, WATCH_MS);
+	ran = hogs_ran(&hog, 1) - ran;
+	tap_note("%lu ns of the guests and %lu ns of the host task", run, ran);
+	EXPECT(run + ran, >=, 1940 * NSEC_PER_MSEC);
+	EXPECT(run + ran, <=, 2060 * NSEC_PER_MSEC);
+	EXPECT(ran, >=, 200 * NSEC_PER_MSEC);
 	hog_stop(&hog);
 	cgroups_end(&service);
 }
