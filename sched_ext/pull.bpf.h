@@ -132,7 +132,7 @@ __noinline s32 solo_for(u32 node, s32 cpu)
 	return first;
 }
 
-static bool pull_solo(u32 node, s32 cpu)
+__noinline int pull_solo(u32 node, s32 cpu)
 {
 	s32 tid;
 
