@@ -253,8 +253,6 @@ struct kvmgang_lookup {
  * KVMGANG_KEY_READY_TARGET: how much of the time each vCPU may be ready at most, in permille, up to
  * KVMGANG_READY_TARGET_MAX; 0: no target, which is the default. VMs of the same node that have no
  * target are throttled for it, unless those that have one want more than there is.
- *
- * KVMGANG_KEY_ISOLATION: an enum kvmgang_isolation (none, core); none.
  */
 enum kvmgang_key {
 	KVMGANG_KEY_SHARES,
@@ -266,7 +264,6 @@ enum kvmgang_key {
 	KVMGANG_KEY_RESERVATION,
 	KVMGANG_KEY_LATENCY,
 	KVMGANG_KEY_READY_TARGET,
-	KVMGANG_KEY_ISOLATION,
 	KVMGANG_NR_KEYS
 };
 
@@ -298,12 +295,6 @@ enum kvmgang_latency {
 	KVMGANG_LATENCY_NORMAL,
 	KVMGANG_LATENCY_SENSITIVE,	/* see KVMGANG_KEY_LATENCY */
 	KVMGANG_NR_LATENCIES
-};
-
-enum kvmgang_isolation {
-	KVMGANG_ISOLATION_NONE,
-	KVMGANG_ISOLATION_CORE,	/* nobody else on the other hardware threads of its vCPUs' cores */
-	KVMGANG_NR_ISOLATIONS
 };
 
 /* Where the value of a key comes from. */
