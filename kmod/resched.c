@@ -12,6 +12,7 @@
  *
  * Not here: any decision. Rescheduling more often than needed costs time and nothing else.
  */
+#include <linux/atomic.h>
 #include <linux/cpumask.h>
 #include <linux/hrtimer.h>
 #include <linux/irq_work.h>
@@ -32,6 +33,7 @@ struct resched {
 	struct irq_work relay;		/* kicks @wanted as soon as interrupts are on again */
 	struct cpumask wanted;
 	call_single_data_t kick;
+	atomic_t kicked;		/* somebody has started @kick, and it has not arrived */
 };
 
 static DEFINE_PER_CPU(struct resched, resched);
@@ -45,7 +47,20 @@ static void resched_this_cpu(void)
 
 static void on_kick(void *unused)
 {
+	atomic_set(&this_cpu_ptr(&resched)->kicked, 0);
 	resched_this_cpu();
+}
+
+/*
+ * One at a time: of two pCPUs that start the same call at once both would see that it is not under
+ * way, and the target's list of calls would have it twice and never end.
+ */
+static void kick(int cpu)
+{
+	struct resched *r = per_cpu_ptr(&resched, cpu);
+
+	if (!atomic_xchg(&r->kicked, 1) && smp_call_function_single_async(cpu, &r->kick))
+		atomic_set(&r->kicked, 0);
 }
 
 /*
@@ -62,8 +77,7 @@ static void on_relay(struct irq_work *work)
 		if (cpu == smp_processor_id())
 			resched_this_cpu();
 		else if (cpu_online(cpu))
-			/* -EBUSY: a kick is under way that has not been seen yet. */
-			smp_call_function_single_async(cpu, &per_cpu(resched.kick, cpu));
+			kick(cpu);
 	}
 }
 
