@@ -34,7 +34,8 @@ struct kvmgang_account {
 	__u64 born;		/* ns */
 	__u64 cursor;		/* ns, the cursor */
 	__u64 waited;		/* ns of the thread's run_delay that is settled */
-	__u64 held_since;	/* ns, start of the hold that is not settled */
+	__u64 held_since;	/* ns, start of the hold that is not in held[] yet */
+	__u64 held[2];		/* ns of holds, costop and throttled, that are not settled */
 	__u64 episode;		/* ns of ready time since the vCPU last ran */
 	__u8 running;		/* on a pCPU */
 	__u8 rest;		/* where time off the pCPU that is no wait goes */
@@ -72,25 +73,51 @@ static inline void account_born(struct kvmgang_account *a, __u64 now)
 	a->rest = KVMGANG_BLOCKED;
 }
 
+/* Notes how long the hold has lasted up to @now, of a wait that began at @since. */
+static inline void account_note_hold(struct kvmgang_account *a, __u64 since, __u64 now)
+{
+	if (since < a->held_since)
+		since = a->held_since;
+	if (!a->hold || now <= since)
+		return;
+	a->held[a->hold - KVMGANG_COSTOP] += now - since;
+	a->held_since = now;
+}
+
+/* Of a wait of @wait, as much as there was of holds in @state, which are settled by that. */
+static inline __u64 account_held(struct kvmgang_account *a, __u32 state, __u64 wait)
+{
+	__u64 *held = &a->held[state - KVMGANG_COSTOP];
+	__u64 part = *held < wait ? *held : wait;
+
+	*held -= part;
+	a->count.state_ns[state] += part;
+	return part;
+}
+
 /* Settles time off the pCPU up to @now, of which the thread waited until @run_delay was reached. */
 static inline void account_wait(struct kvmgang_account *a, __u64 now, __u64 run_delay)
 {
 	__u64 wait = run_delay > a->waited ? run_delay - a->waited : 0;
-	__u64 held = 0;
+	__u64 ready = wait;
 
 	if (now > wait)
 		account_fill(a, a->rest, now - wait);
-	if (a->hold && now > a->held_since) {
-		held = now - a->held_since;
-		if (held > wait)
-			held = wait;
-		a->count.state_ns[a->hold] += held;
-		a->held_since = now;
-	}
-	a->count.state_ns[KVMGANG_READY] += wait - held;
-	a->episode += wait - held;
+	account_note_hold(a, now > wait ? now - wait : 0, now);
+	ready -= account_held(a, KVMGANG_COSTOP, ready);
+	ready -= account_held(a, KVMGANG_THROTTLED, ready);
+	a->count.state_ns[KVMGANG_READY] += ready;
+	a->episode += ready;
 	a->waited += wait;
 	a->cursor += wait;
+}
+
+/* Forgets holds, of which there can be no more than there was of a wait. */
+static inline void account_end_hold(struct kvmgang_account *a)
+{
+	a->hold = 0;
+	a->held[0] = 0;
+	a->held[1] = 0;
 }
 
 /* The vCPU leaves its pCPU at @now; time that is no wait goes to @rest until it runs again. */
@@ -126,7 +153,7 @@ static inline __u64 account_arrive(struct kvmgang_account *a, __u64 now, __u64 r
 	account_wait(a, now, run_delay);
 	a->waited = run_delay;
 	a->running = 1;
-	a->hold = 0;
+	account_end_hold(a);
 	a->remote = !!remote;
 	episode = a->episode;
 	a->episode = 0;
@@ -135,9 +162,15 @@ static inline __u64 account_arrive(struct kvmgang_account *a, __u64 now, __u64 r
 	return episode;
 }
 
-/* From @now on the time that the vCPU waits belongs to @hold; 0 ends the hold. */
-static inline void account_hold(struct kvmgang_account *a, __u64 now, __u32 hold)
+/*
+ * From @now on the time that the vCPU waits belongs to @hold; 0 ends the hold. Since @queued it has
+ * been waiting; 0: it is not. Nothing is settled: the scheduler may be about to let the vCPU run,
+ * as of a time before @now.
+ */
+static inline void account_hold(struct kvmgang_account *a, __u64 now, __u32 hold, __u64 queued)
 {
+	if (!a->running && queued)
+		account_note_hold(a, queued, now);
 	a->hold = hold;
 	a->held_since = now;
 }

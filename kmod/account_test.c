@@ -88,8 +88,7 @@ static void life_wake(struct life *l)
 static void life_hold(struct life *l, u32 hold)
 {
 	l->hold = hold;
-	life_read(l, l->now);
-	account_hold(&l->a, l->now, hold);
+	account_hold(&l->a, l->now, hold, l->queued);
 }
 
 static u64 life_arrive(struct life *l, bool remote)
@@ -349,7 +348,7 @@ static void test_hold_unsettled(struct kunit *test)
 	life_begin(&l);
 	life_arrive(&l, false);
 	life_preempt(&l);
-	account_hold(&l.a, l.now + 300, KVMGANG_COSTOP);
+	account_hold(&l.a, l.now + 300, KVMGANG_COSTOP, l.queued);
 	/* Nor does a read that is older than the hold count as held. */
 	life_read(&l, l.now + 100);
 	KUNIT_EXPECT_EQ(test, l.a.count.state_ns[KVMGANG_READY], 100);
@@ -358,6 +357,51 @@ static void test_hold_unsettled(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, l.a.count.state_ns[KVMGANG_READY], 300);
 	KUNIT_EXPECT_EQ(test, l.a.count.state_ns[KVMGANG_COSTOP], 700);
 	expect_identity(test, &l);
+}
+
+/*
+ * A hold that ends when the vCPU is about to run, by a clock that has gone on since the scheduler
+ * stamped that: no more is held than was waited.
+ */
+static void test_hold_late(struct kunit *test)
+{
+	struct life l;
+
+	life_begin(&l);
+	life_arrive(&l, false);
+	life_preempt(&l);
+	life_hold(&l, KVMGANG_COSTOP);
+	life_pass(&l, 1000);
+	account_hold(&l.a, l.now + 24, 0, l.queued);
+	l.hold = 0;
+	KUNIT_EXPECT_EQ(test, life_arrive(&l, false), 0);
+	expect_truth(test, &l);
+	/* What was too much of it is not held against the next wait. */
+	life_preempt(&l);
+	life_pass(&l, 1000);
+	KUNIT_EXPECT_EQ(test, life_arrive(&l, false), 1000);
+	expect_truth(test, &l);
+}
+
+/* Read as of before the hold ended, and after: it is all settled as held in the end. */
+static void test_hold_read_late(struct kunit *test)
+{
+	struct life l;
+
+	life_begin(&l);
+	life_arrive(&l, false);
+	life_preempt(&l);
+	life_pass(&l, 500);
+	life_hold(&l, KVMGANG_THROTTLED);
+	life_pass(&l, 1000);
+	life_hold(&l, KVMGANG_COSTOP);
+	life_pass(&l, 100);
+	life_hold(&l, 0);
+	life_read(&l, l.now - 800);
+	KUNIT_EXPECT_EQ(test, waited(&l), 800);
+	life_pass(&l, 300);
+	KUNIT_EXPECT_EQ(test, life_arrive(&l, false), 800);
+	expect_truth(test, &l);
 }
 
 /* A preempted vCPU's time that the scheduler did not count as a wait is the switch's own cost. */
@@ -683,6 +727,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_read_in_progress),
 	KUNIT_CASE(test_episode),
 	KUNIT_CASE(test_hold_unsettled),
+	KUNIT_CASE(test_hold_late),
+	KUNIT_CASE(test_hold_read_late),
 	KUNIT_CASE(test_switch_cost),
 	KUNIT_CASE(test_remote),
 	KUNIT_CASE(test_shared),

@@ -11,7 +11,7 @@
  * Grows with every change of a kfunc's meaning or signature. A scheduler compares it with the one
  * it was built for before it attaches.
  */
-#define KVMGANG_KFUNC_ABI	3
+#define KVMGANG_KFUNC_ABI	4
 
 /* What a VM is to get: inherited and told values are resolved. */
 struct kvmgang_vm_policy {
@@ -25,7 +25,7 @@ struct kvmgang_vm_policy {
 	__u32 limit;			/* milli-pCPU; 0: none */
 	__u32 reservation;		/* milli-pCPU */
 	__u32 latency;			/* enum kvmgang_latency */
-	__u32 reserved;
+	__u32 ready_target;		/* permille; 0: none */
 };
 
 /* At insmod; may sleep. The kfuncs go with the module, which BPF programs hold. */

@@ -306,6 +306,7 @@ int policy_for_scheduler(u32 vm_id, struct kvmgang_vm_policy *out)
 	out->limit = view.value[KVMGANG_KEY_LIMIT];
 	out->reservation = view.value[KVMGANG_KEY_RESERVATION];
 	out->latency = view.value[KVMGANG_KEY_LATENCY];
+	out->ready_target = view.value[KVMGANG_KEY_READY_TARGET];
 	return 0;
 }
 

@@ -65,6 +65,10 @@ static const struct policy_key policy_keys[KVMGANG_NR_KEYS] = {
 		.words = { "normal", "sensitive" },
 		.max = KVMGANG_NR_LATENCIES - 1, .builtin = KVMGANG_LATENCY_NORMAL,
 	},
+	[KVMGANG_KEY_READY_TARGET] = {
+		.name = "ready_target",
+		.max = KVMGANG_READY_TARGET_MAX,
+	},
 };
 
 /* Keys of which the first may not be above the second. */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The scheduler's pure parts, which BPF runs: budget.h, fair.h, heap.h, home.h and quota.h.
- * What it does with them is for selftests/test_gang.c, test_limit.c and test_cgroup.c.
+ * The scheduler's pure parts, which BPF runs: budget.h, fair.h, heap.h, home.h, quota.h and
+ * target.h. What it does with them is for selftests/test_gang.c, test_limit.c, test_cgroup.c and
+ * test_target.c.
  */
 #include <kunit/test.h>
 #include <linux/array_size.h>
@@ -12,6 +13,7 @@
 #include "sched_ext/heap.h"
 #include "sched_ext/home.h"
 #include "sched_ext/quota.h"
+#include "sched_ext/target.h"
 
 static struct heap *heap_new(struct kunit *test)
 {
@@ -234,6 +236,7 @@ static void test_budget(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, budget_lasts(5000000, 4, 1500), 2000001);
 	KUNIT_EXPECT_EQ(test, budget_lasts(-5, 4, 1500), 1);
 	KUNIT_EXPECT_EQ(test, budget_lasts(5, 1, 1500), 0);
+	KUNIT_EXPECT_EQ(test, budget_lasts(8000000, 4, 3999), BUDGET_SECOND);
 }
 
 /* Turns as long as the budget lasts, and pauses until there is one: the limit comes out of it. */
@@ -251,10 +254,12 @@ static void test_budget_turns(struct kunit *test)
 		now = 0;
 		used = 0;
 		for (turn = 0; turn < 1000; turn++) {
-			ns = budget_lasts(budget, vcpus, limits[i]);
-			now += ns;
-			used += vcpus * ns;
-			budget += (s64)budget_earned(ns, limits[i]) - (s64)(vcpus * ns);
+			do {
+				ns = budget_lasts(budget, vcpus, limits[i]);
+				now += ns;
+				used += vcpus * ns;
+				budget += (s64)budget_earned(ns, limits[i]) - (s64)(vcpus * ns);
+			} while (budget > 0);
 			ns = budget_wait(budget, burst, limits[i]);
 			KUNIT_ASSERT_LE(test, ns, 2 * BUDGET_SECOND);
 			now += ns;
@@ -264,6 +269,44 @@ static void test_budget_turns(struct kunit *test)
 		KUNIT_EXPECT_LE(test, used * 1000, now / 1000 * limits[i] * 1001);
 		KUNIT_EXPECT_GE(test, used * 1000, now / 1000 * limits[i] * 999);
 	}
+}
+
+/* Of four vCPUs on four pCPUs: what others have, these are ready for. */
+static void test_target_settles(struct kunit *test)
+{
+	const u32 width = 4, aim = width * target_aim(50);
+	u64 allowance, last;
+	u32 step;
+
+	for (allowance = 4000, step = 0; allowance > width * 50; step++) {
+		last = allowance;
+		allowance = target_step(allowance, (s64)allowance - aim, aim, 0);
+		KUNIT_ASSERT_LT(test, allowance, last);
+	}
+	KUNIT_EXPECT_LE(test, step, 12);
+	for (step = 0; step < 100; step++) {
+		allowance = target_step(allowance, (s64)allowance - aim, aim, 0);
+		KUNIT_ASSERT_GE(test, allowance, aim);
+	}
+	KUNIT_EXPECT_LE(test, allowance, aim + 4);
+}
+
+static void test_target(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, target_aim(1), 1);
+	KUNIT_EXPECT_EQ(test, target_aim(1000), 875);
+	/* More when they wait for less, and of what nobody uses; never less than none. */
+	KUNIT_EXPECT_EQ(test, target_step(100, -40, 150, 0), 110);
+	KUNIT_EXPECT_EQ(test, target_step(100, -40, 150, 2000), 610);
+	KUNIT_EXPECT_EQ(test, target_step(100, 0, 150, 0), 100);
+	KUNIT_EXPECT_EQ(test, target_step(100, 3000, 150, 2000), 0);
+
+	KUNIT_EXPECT_TRUE(test, target_is_feasible(4200, 200, 4000));
+	KUNIT_EXPECT_FALSE(test, target_is_feasible(4201, 200, 4000));
+
+	KUNIT_EXPECT_EQ(test, target_part(1000, 400, 1000), 400);
+	KUNIT_EXPECT_EQ(test, target_part(1000, 1000, 4000), 250);
+	KUNIT_EXPECT_EQ(test, target_part(0, 1000, 4000), 0);
 }
 
 static void test_quota(struct kunit *test)
@@ -339,6 +382,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_quota_periods),
 	KUNIT_CASE(test_home),
 	KUNIT_CASE(test_homes_settle),
+	KUNIT_CASE(test_target),
+	KUNIT_CASE(test_target_settles),
 	{}
 };
 

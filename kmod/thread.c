@@ -376,16 +376,13 @@ int thread_hold(struct task_struct *p, u32 state)
 {
 	struct kvmgang_thread *t = thread_of(p);
 	struct kvmgang_vcpu *vcpu = t ? READ_ONCE(t->vcpu) : NULL;
-	u64 now;
 
 	if (!vcpu)
 		return -ENOENT;
 	guard(raw_spinlock_irqsave)(&vcpu->lock);
 	if (vcpu->thread != t)
 		return -ENOENT;
-	now = local_clock();
-	vcpu_settle(vcpu, now);
-	account_hold(&vcpu->account, now, state);
+	account_hold(&vcpu->account, local_clock(), state, READ_ONCE(p->sched_info.last_queued));
 	trace_vcpu_hold(vcpu, state);
 	return 0;
 }

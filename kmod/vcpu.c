@@ -302,7 +302,7 @@ void vcpu_unbind(struct kvmgang_vcpu *vcpu, u64 now)
 		occupancy_depart(vcpu->cpu, host, now, &unused);
 	}
 	vcpu->account.rest = KVMGANG_BLOCKED;
-	vcpu->account.hold = 0;
+	account_end_hold(&vcpu->account);
 	WRITE_ONCE(vcpu->thread->entered, NULL);
 	vcpu->thread->vcpu = NULL;
 	vcpu->thread = NULL;

@@ -530,7 +530,7 @@ static void test_unbind(struct kunit *test)
 	/* The whole wait, not that of a lag ago: nobody will settle it later. */
 	s = serve(test);
 	depart(s, s->now + 1000, KVMGANG_RUN);
-	account_hold(&s->vcpu->account, s->now + 1000, KVMGANG_COSTOP);
+	account_hold(&s->vcpu->account, s->now + 1000, KVMGANG_COSTOP, s->now + 1000);
 	unbind(s, s->now + 3000);
 	expect_ns(test, s, KVMGANG_COSTOP, 2000);
 	expect_unbound(test, s, s->now + 3000);

@@ -33,14 +33,19 @@ static inline __u64 budget_wait(__s64 budget, __s64 burst, __u32 limit)
 	return budget < burst ? (__u64)(burst - budget) * 1000 / limit + 1 : 0;
 }
 
-/* How long @budget lasts when @running vCPUs draw from it and @limit is earned; 0: for ever. */
+/*
+ * When to look at @budget again, from which @running vCPUs draw while @limit is earned: when it is
+ * used up, but after a second at the latest, of which all that is earned counts; 0: never.
+ */
 static inline __u64 budget_lasts(__s64 budget, __u32 running, __u32 limit)
 {
-	__u64 drawn = 1000ULL * running;
+	__u64 drawn = 1000ULL * running, ns = 1;
 
 	if (drawn <= limit)
 		return 0;
-	return budget > 0 ? (__u64)budget * 1000 / (drawn - limit) + 1 : 1;
+	if (budget > 0)
+		ns += (__u64)budget * 1000 / (drawn - limit);
+	return ns < BUDGET_SECOND ? ns : BUDGET_SECOND;
 }
 
 #endif /* KVMGANG_BUDGET_H */

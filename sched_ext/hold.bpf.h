@@ -6,7 +6,7 @@
 #ifndef KVMGANG_HOLD_BPF_H
 #define KVMGANG_HOLD_BPF_H
 
-#include "state.bpf.h"
+#include "ready.bpf.h"
 
 int kvmgang_hold(s32 tid, u32 state) __ksym;
 int kvmgang_release(s32 tid) __ksym;
@@ -19,6 +19,7 @@ static void hold(const struct task_struct *p, struct thread *t, u32 state)
 	if (t->held == state)
 		return;
 	t->held = state;
+	ready_ends(t);
 	kvmgang_hold(p->pid, state);
 }
 
@@ -27,6 +28,7 @@ static void release(const struct task_struct *p, struct thread *t)
 	if (!t->held)
 		return;
 	t->held = 0;
+	ready_begins(t);
 	kvmgang_release(p->pid);
 }
 

@@ -62,9 +62,26 @@ struct sched_stats {
 	__u64 nr[NR_EVENTS];
 };
 
-/* By these names, which the kernel cuts to 15 characters, another process finds the counters. */
-#define SCHED_NAME	"kvmgang"	/* sched_ext_ops.name */
+enum target_state {
+	TARGET_NONE,		/* no VM has a ready target */
+	TARGET_KEPT,		/* or is about to be */
+	TARGET_LEAST,		/* not kept, though all others have the least that they can have */
+	TARGET_UNMET,		/* VMs with targets want more than there is: all compete */
+	NR_TARGET_STATES
+};
+
+/* A node's ready targets, as of the last period. */
+struct target_report {
+	__u32 state;		/* enum target_state */
+	__u32 want;		/* milli-pCPU that the VMs with targets want together, ... */
+	__u32 capacity;		/* ... and what there is for them */
+};
+
+/* By these names, which the kernel cuts to 15 characters, another process finds the maps. */
+#define SCHED_NAME	"kvmgang"		/* sched_ext_ops.name */
 #define STATS_MAP	"kvmgang_stats"
-#define STATS_PROG	"kvmgang_yield"	/* one that counts */
+#define STATS_PROG	"kvmgang_yield"		/* one that counts */
+#define TARGETS_MAP	"kvmgang_targets"
+#define TARGETS_PROG	"kvmgang_init"		/* one that knows of them */
 
 #endif /* KVMGANG_INTERFACE_H */

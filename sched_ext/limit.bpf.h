@@ -32,8 +32,37 @@
 /* Budgets of VMs that do not run are brought up to date as often as this at most. */
 #define REFILL_NS	10000ULL
 
+/*
+ * How often it is looked whether a throttled VM may go on: what it earns may change meanwhile.
+ */
+#define RECHECK_NS	100000000ULL
+
 /* Throttled VMs that are looked at when the first one may go on. */
 #define MAX_RELEASED	16
+
+/* What @vm may have, by its own limit and for the sake of others; 0: all. */
+static u32 limit_of(const struct vm *vm)
+{
+	if (!vm->limit || !vm->squeeze)
+		return vm->limit | vm->squeeze;
+	return vm->limit < vm->squeeze ? vm->limit : vm->squeeze;
+}
+
+/* How long until @vm, which is throttled, has earned a turn. */
+static u64 turn_wait(const struct vm *vm)
+{
+	u32 limit = limit_of(vm);
+	s64 burst = budget_burst(vm->threads, TURN_NS, limit);
+
+	return limit ? budget_wait(vm->budget, burst, limit) : 0;
+}
+
+static u64 recheck_at(const struct vm *vm, u64 now)
+{
+	u64 wait = turn_wait(vm);
+
+	return now + (wait < RECHECK_NS ? wait : RECHECK_NS);
+}
 
 static struct vm *limited_vm(const struct thread *t)
 {
@@ -88,14 +117,15 @@ __noinline int throttle_until(u32 vm_id, u64 now, u64 until)
 
 static void throttle(struct vm *vm, u32 vm_id, u64 now)
 {
-	s64 burst = budget_burst(vm->threads, TURN_NS, vm->limit);
+	s64 burst = budget_burst(vm->threads, TURN_NS, limit_of(vm));
 
 	if (vm->throttled)
 		return;
+	vm->squeezed = 1;
 	/* Whoever overdrew it, as when the limit was lowered, does not pay for long. */
 	if (vm->budget < -burst)
 		vm->budget = -burst;
-	throttle_until(vm_id, now, now + budget_wait(vm->budget, burst, vm->limit));
+	throttle_until(vm_id, now, recheck_at(vm, now));
 }
 
 __noinline int throttle_end(u32 vm_id)
@@ -128,6 +158,40 @@ static bool release_is_due(u64 now)
 	return at && now >= at;
 }
 
+static void refill(struct vm *vm, u64 now)
+{
+	u64 before = vm->refilled_at, ns = now > before ? now - before : 0;
+	u32 limit = limit_of(vm);
+	s64 most;
+
+	if (ns < REFILL_NS || __sync_val_compare_and_swap(&vm->refilled_at, before, now) != before)
+		return;
+	most = budget_burst(vm->threads, TURN_NS, limit) + budget_earned(2 * WINDOW_NS, limit);
+	__sync_fetch_and_add(&vm->budget, budget_earned(ns, limit));
+	if (vm->budget > most)
+		vm->budget = most;
+	most = budget_earned(2 * WINDOW_NS, vm->reservation);
+	__sync_fetch_and_add(&vm->reserved, budget_earned(ns, vm->reservation));
+	if (vm->reserved > most)
+		vm->reserved = most;
+}
+
+/* Lets VM @vm_id go on if it has earned a turn by now, as it may earn more or less since. */
+__noinline int release_one(u32 vm_id, u64 now)
+{
+	struct vm *vm = vm_of(vm_id);
+
+	if (!vm)
+		return false;
+	refill(vm, now);
+	if (turn_wait(vm) > REFILL_NS) {
+		rank_push(THROTTLED_RANK, vm_id, recheck_at(vm, now));
+		return false;
+	}
+	throttle_end(vm_id);
+	return true;
+}
+
 /*
  * Lets those VMs go on that may, but between windows only: in the midst of one they would get its
  * leftover pCPUs, one now and one then. A window in which no VM has a part ends for them.
@@ -135,6 +199,7 @@ static bool release_is_due(u64 now)
 __noinline int release_due(u32 node, u64 now)
 {
 	struct node_state *n = node_of(node);
+	bool released = false;
 	int i;
 
 	if (!n || (n->elected && now < n->window_end))
@@ -151,29 +216,14 @@ __noinline int release_due(u32 node, u64 now)
 			rank_push(THROTTLED_RANK, top.id, top.key);
 			break;
 		}
-		throttle_end(top.id);
+		if (release_one(top.id, now))
+			released = true;
 	}
+	if (!released)
+		return 0;
 	window_cut(n, now);
 	wake_idle(n);
 	return 0;
-}
-
-static void refill(struct vm *vm, u64 now)
-{
-	u64 before = vm->refilled_at, ns = now > before ? now - before : 0;
-	s64 most;
-
-	if (ns < REFILL_NS || __sync_val_compare_and_swap(&vm->refilled_at, before, now) != before)
-		return;
-	most = budget_burst(vm->threads, TURN_NS, vm->limit) +
-	       budget_earned(2 * WINDOW_NS, vm->limit);
-	__sync_fetch_and_add(&vm->budget, budget_earned(ns, vm->limit));
-	if (vm->budget > most)
-		vm->budget = most;
-	most = budget_earned(2 * WINDOW_NS, vm->reservation);
-	__sync_fetch_and_add(&vm->reserved, budget_earned(ns, vm->reservation));
-	if (vm->reserved > most)
-		vm->reserved = most;
 }
 
 /* VM @vm_id ran for @ns up to @now. */
@@ -181,7 +231,7 @@ static void draw(struct vm *vm, u32 vm_id, u64 ns, u64 now)
 {
 	s64 deepest = -(s64)budget_earned(BUDGET_SECOND, vm->reservation);
 
-	if (!vm->limit && !vm->reservation)
+	if (!limit_of(vm) && !vm->reservation)
 		return;
 	refill(vm, now);
 	__sync_fetch_and_sub(&vm->budget, ns);
@@ -189,11 +239,11 @@ static void draw(struct vm *vm, u32 vm_id, u64 ns, u64 now)
 	/* What it gets beyond its reservation does not count against it for more than a second. */
 	if (vm->reserved < deepest)
 		vm->reserved = deepest;
-	if (vm->limit && vm->budget <= 0)
+	if (limit_of(vm) && vm->budget <= 0)
 		throttle(vm, vm_id, now);
 }
 
-/* When the budget of @t's VM will be used up as it is being used; 0: never. */
+/* When to look at the budget of @t's VM again, as it is being used; 0: never. */
 static u64 budget_ends(const struct thread *t, u64 now)
 {
 	struct vm *vm = limited_vm(t);
@@ -201,13 +251,13 @@ static u64 budget_ends(const struct thread *t, u64 now)
 	u32 running;
 	u64 ns;
 
-	if (!vm || !n || !vm->limit)
+	if (!vm || !n || !limit_of(vm))
 		return 0;
 	/* Those that have not begun yet will in a moment; if not, there is something left then. */
 	running = vm->on[t->node % MAX_NODES].runnable;
 	if (running > n->nr_cpus)
 		running = n->nr_cpus;
-	ns = budget_lasts(vm->budget, running, vm->limit);
+	ns = budget_lasts(vm->budget, running, limit_of(vm));
 	return ns ? now + ns : 0;
 }
 

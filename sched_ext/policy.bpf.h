@@ -8,7 +8,7 @@
 #define KVMGANG_POLICY_BPF_H
 
 #include "kmod/kfunc.h"
-#include "state.bpf.h"
+#include "ready.bpf.h"
 
 u64 kvmgang_policy_generation(void) __ksym;
 int kvmgang_vm_policy(u32 vm_id, struct kvmgang_vm_policy *out, u32 out__sz) __ksym;
@@ -27,6 +27,17 @@ enum { LATENCY_NORMAL, LATENCY_SENSITIVE };
  */
 #define MOST_SKEW_NS	(1000000 * NSEC_PER_USEC)
 
+/* Two pCPUs may read the same change; one of them counts it. */
+static void target_set(struct vm *vm, u32 target)
+{
+	u32 old = __sync_lock_test_and_set(&vm->target, target);
+
+	if (!old && target)
+		__sync_fetch_and_add(&targets, 1);
+	else if (old && !target)
+		__sync_fetch_and_sub(&targets, 1);
+}
+
 /* Changes while it is read are seen next time: the generation is older than what is read. */
 __noinline int policy_read(u32 vm_id)
 {
@@ -43,6 +54,7 @@ __noinline int policy_read(u32 vm_id)
 	vm->costart_ns = policy.costart_us * NSEC_PER_USEC;
 	vm->limit = policy.limit;
 	vm->reservation = policy.reservation;
+	target_set(vm, policy.ready_target);
 	vm->sensitive = policy.latency == LATENCY_SENSITIVE;
 	if (vm->sensitive) {
 		vm->costop_ns = MOST_SKEW_NS;
@@ -70,7 +82,7 @@ static void policy_refresh(const struct vm *vm, u32 vm_id)
  */
 static bool vm_gangs(const struct vm *vm)
 {
-	if (vm->limit || vm->limited)
+	if (vm->limit || vm->squeeze || vm->limited)
 		return true;
 	return vm->gang == GANG_AUTO ? !vm->sleepy : vm->gang != GANG_OFF;
 }

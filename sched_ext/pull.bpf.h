@@ -109,6 +109,20 @@ static bool pull_solo(u32 node)
 	return scx_bpf_dsq_move_to_local(solo_dsq(node));
 }
 
+/* Does a solo task wait that may run on @cpu, and has had less than one with @vtime? */
+__noinline int solo_is_behind(u32 node, s32 cpu, u64 vtime)
+{
+	struct task_struct *p;
+
+	bpf_for_each(scx_dsq, p, solo_dsq(node), 0) {
+		if (p->scx.dsq_vtime >= vtime)
+			break;
+		if (may_run_on(p, cpu))
+			return true;
+	}
+	return false;
+}
+
 static bool pull_side(u32 side, u32 node, s32 cpu)
 {
 	if (side == SOLO)

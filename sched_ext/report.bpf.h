@@ -19,6 +19,13 @@ struct {
 	__type(value, struct sched_stats);
 } kvmgang_stats SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_NODES);
+	__type(key, u32);
+	__type(value, struct target_report);
+} kvmgang_targets SEC(".maps");
+
 /* For the one struct sched_exit. A page is the least that it can have. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -19,7 +19,8 @@
  * queue per node, by virtual time, and take part in windows as if they were one more VM. A host
  * where nobody waits has no windows and no timers.
  *
- * What may be had at most and is had at least: limit.bpf.h.
+ * What may be had at most and is had at least: limit.bpf.h. How long one may wait at most, at the
+ * expense of others: target.bpf.h.
  *
  * How far apart. A vCPU that is more than costop_us ahead of a sibling that waits gives its pCPU to
  * it, or to another VM, and is in co-stop until it is no more than costart_us ahead (pull.bpf.h).
@@ -65,6 +66,7 @@ void kvmgang_resched_at(u64 at) __ksym;
 bool scx_bpf_task_set_slice___callable(struct task_struct *p, u64 slice) __ksym __weak;
 
 #include "park.bpf.h"
+#include "target.bpf.h"
 #include "wake.bpf.h"
 
 char _license[] SEC("license") = "GPL";
@@ -268,10 +270,24 @@ static bool dispatch_claimed(struct asking *a)
 	return false;
 }
 
+/*
+ * Whose slot who runs here may go on with: a VM is fair to its vCPUs by co-stop, but of the solo
+ * tasks the one that has had least comes first. 0: none.
+ */
+static u32 own_side(struct asking *a)
+{
+	if (!a->t || a->leads || a->t->node != a->pc->node)
+		return 0;
+	if (a->t->side == SOLO && a->n->solo.waiting &&
+	    solo_is_behind(a->pc->node, a->cpu, standing(a->t, a->n)))
+		return 0;
+	return a->t->side;
+}
+
 /* Takes a slot, if there is one for who runs here or waits. */
 static bool dispatch_slot(struct asking *a)
 {
-	u32 own = a->t && !a->leads && a->t->node == a->pc->node ? a->t->side : 0;
+	u32 own = own_side(a);
 	u32 side = pull_for_slot(a->pc->node, a->cpu, own);
 
 	if (!side)
@@ -341,6 +357,8 @@ void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 		if (!a.n->contended)
 			return;
 	}
+	if (any_targets() || a.n->squeezes)
+		target_ask(a.now);
 	if (release_is_due(a.now))
 		release_due(a.pc->node, a.now);
 	window_renew(a.pc->node, a.now);
@@ -383,6 +401,7 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 		insert_here(p, 0);
 		return cpu;
 	}
+	prev_cpu = wake_target(p, prev_cpu, t->node);
 	cpu = wake_into_slot(p, prev_cpu, t->node, t->side);
 	if (cpu >= 0) {
 		event(t->node, EVENT_MEMBER);
@@ -710,7 +729,7 @@ s32 BPF_PROG(kvmgang_init)
 	if (!maker)
 		return -ENOENT;
 	err = bpf_wq_init(&maker->wq, &queue_makers, 0);
-	return err ?: bpf_wq_set_callback(&maker->wq, make_queues, 0);
+	return err ?: bpf_wq_set_callback(&maker->wq, make_queues, 0) ?: target_init();
 }
 
 SEC("struct_ops/kvmgang_exit")

@@ -45,6 +45,10 @@ struct thread {
 	bool queued;		/* counted in entity::waiting */
 	bool credit;		/* runs on credit: outside its VM's window, for a short time */
 	u32 held;		/* HELD_COSTOP: waits because it is ahead of its siblings, ... */
+	/* See ready.bpf.h. */
+	u64 ready_since;	/* 0: it is not, or nobody asks */
+	u64 ready;		/* ns that it was in this period, ... */
+	u32 ready_period;	/* ... which is this one of its VM */
 	/* See cgroup.bpf.h and park.bpf.h. */
 	u64 cgroup;		/* id of the one that it is in */
 	u64 cgroup_seen;	/* generation of which these two are: */
@@ -93,6 +97,14 @@ struct vm {
 	u32 throttled;
 	s64 budget, reserved;	/* ns of pCPU time that are left of them */
 	u64 refilled_at;
+	/* See target.bpf.h. */
+	u32 target;		/* permille */
+	u32 squeeze;		/* milli-pCPU, a limit for the sake of others; 0: none */
+	u32 squeezed;		/* throttled in this period, */
+	u32 ready_period;
+	u64 ready, ready_worst;	/* in which its vCPUs were ready for so many ns, and one of them, */
+	u64 ran;		/* and ran for so many */
+	u64 wants;		/* milli-pCPU */
 	struct entity on[MAX_NODES];
 	u32 queue[MAX_NODES];	/* NO_QUEUE, ... */
 };
@@ -128,6 +140,12 @@ struct node_state {
 	u32 parks;		/* somebody ever was parked here */
 	struct gangs gangs[2];
 	u32 homed;		/* vCPUs that are at home here */
+	/* See target.bpf.h. */
+	u64 looked_at;
+	u64 ran;		/* ns, all who are at home here, in this period */
+	u64 allowance;		/* milli-pCPU of those without a target, if it squeezes them */
+	u32 squeezes;
+	u32 target_doubts;	/* periods that spoke against the present state */
 	struct bpf_cpumask __kptr *mask;	/* of @cpu; never changed */
 	u32 nr_cpus;
 	u16 cpu[MAX_CPUS];

@@ -95,6 +95,7 @@ static void count_waiting(struct thread *t)
 	t->queued = true;
 	__sync_fetch_and_add(&e->waiting, 1);
 	__sync_fetch_and_add(&n->waiting, 1);
+	ready_begins(t);
 	/* The rank is for backfill. */
 	if (vm && !is_strict(vm))
 		rank_add(t->node, WAITING, t->side);
@@ -111,6 +112,7 @@ static void uncount_waiting(struct thread *t)
 	t->queued = false;
 	__sync_fetch_and_sub(&e->waiting, 1);
 	__sync_fetch_and_sub(&n->waiting, 1);
+	ready_ends(t);
 }
 
 /* Runs where it may sleep. */
@@ -322,6 +324,7 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 	if (!t->started || !n)
 		return;
 	t->started = now;
+	ran_for(n, vm, ns);
 	if (vm)
 		draw(vm, t->vm_id, ns, now);
 	if (vm && !vm->throttled && now >= vm->home_looked_at + HOME_PERIOD_NS)
@@ -351,6 +354,7 @@ static void thread_leaves(const struct thread *t)
 	__sync_fetch_and_sub(&n->homed, 1);
 	if (__sync_sub_and_fetch(&vm->threads, 1))
 		return;
+	target_set(vm, 0);
 	bpf_for(node, 0, MAX_NODES)
 		if (vm->queue[node % MAX_NODES])
 			scx_bpf_destroy_dsq(vm_dsq(vm_id, node));

@@ -29,6 +29,28 @@
 #define MAX_VICTIMS	64
 
 /*
+ * The pCPU that @p, for which none is idle, may take: @cpu, or if that runs none of our tasks, one
+ * of @node that does. A real-time task may have it for long, and has whoever is sent there wait.
+ */
+__noinline int wake_target(struct task_struct *p __arg_trusted, s32 cpu, u32 node)
+{
+	struct pcpu_state *pc = pcpu_of(cpu);
+	struct node_state *n = node_of(node);
+	int i;
+
+	if (!n || (pc && pc->side))
+		return cpu;
+	bpf_for(i, 0, MAX_VICTIMS) {
+		if (i >= n->nr_cpus || i >= MAX_CPUS)
+			break;
+		pc = pcpu_of(n->cpu[i]);
+		if (pc && pc->side && may_run_on(p, n->cpu[i]))
+			return n->cpu[i];
+	}
+	return cpu;
+}
+
+/*
  * Claims @cpu for @side if it is for nobody in this window and does not run one of the same side.
  */
 static bool claim_cpu(s32 cpu, u32 node, const struct node_state *n, u32 side)
@@ -39,7 +61,7 @@ static bool claim_cpu(s32 cpu, u32 node, const struct node_state *n, u32 side)
 	if (!pc || pc->node != node)
 		return false;
 	old = pc->claim;
-	if (claimant(pc, n) || pc->side == side)
+	if (claimant(pc, n) || !pc->side || pc->side == side)
 		return false;
 	return __sync_val_compare_and_swap(&pc->claim, old, claim_of(n->window, side)) == old;
 }
@@ -78,7 +100,8 @@ static bool wake_on_credit(struct thread *t, const struct node_state *n, s32 cpu
 		length = WINDOW_NS;
 		lag = 0;
 	}
-	if (!pc || (vm && (is_strict(vm) || vm->throttled)) || standing(t, n) + lag >= n->clock)
+	if (!pc || !pc->side || (vm && (is_strict(vm) || vm->throttled)) ||
+	    standing(t, n) + lag >= n->clock)
 		return false;
 	old = pc->credit_until;
 	if (now < old || __sync_val_compare_and_swap(&pc->credit_until, old, now + length) != old)

@@ -88,7 +88,7 @@ __u64 policy_generation;
 /* A struct in the skeleton would be one that the test cannot know. */
 struct {
 	__u64 generation, home_nodes, home;
-	__u32 shares, gang, costop_us, costart_us, limit, reservation, latency;
+	__u32 shares, gang, costop_us, costart_us, limit, reservation, latency, ready_target;
 } policy;
 int policy_result;
 int policy_of_bad_size;
@@ -140,6 +140,7 @@ static void ask_and_tell(void)
 	policy.limit = got.limit;
 	policy.reservation = got.reservation;
 	policy.latency = got.latency;
+	policy.ready_target = got.ready_target;
 	__sync_fetch_and_add(&nr_asked, 1);
 }
 

@@ -24,6 +24,7 @@ const char * const policy_key_names[KVMGANG_NR_KEYS] = {
 	[KVMGANG_KEY_LIMIT] = "limit",
 	[KVMGANG_KEY_RESERVATION] = "reservation",
 	[KVMGANG_KEY_LATENCY] = "latency",
+	[KVMGANG_KEY_READY_TARGET] = "ready_target",
 };
 
 const __u64 policy_builtin[KVMGANG_NR_KEYS] = {
@@ -171,8 +172,10 @@ int policy_write(uint32_t vm_id, const char *file, const char *text)
 
 void policy_await_files(uint32_t vm_id)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], last[64];
 
-	policy_path(path, vm_id, "shares");
+	/* They come one by one, in this order. */
+	snprintf(last, sizeof(last), "%s_origin", policy_key_names[KVMGANG_NR_KEYS - 1]);
+	policy_path(path, vm_id, last);
 	await(!access(path, F_OK));
 }

@@ -108,7 +108,7 @@ remove_module() {
 programs=("$@")
 if [ $# -eq 0 ]; then
 	for program in "$build"/selftests/test_*; do
-		[[ ${program##*/} != test_@(run|gang|limit|cgroup|ordinary|verifier) ]] || continue
+		[[ ${program##*/} != test_@(run|gang|limit|cgroup|ordinary|target|verifier) ]] || continue
 		[ -f "$program" ] && [ -x "$program" ] && programs+=("${program##*/}")
 	done
 fi

@@ -267,7 +267,7 @@ static void test_asked(void)
 		.set = 1 << KVMGANG_KEY_SHARES | 1 << KVMGANG_KEY_GANG |
 		       1 << KVMGANG_KEY_COSTOP_US | 1 << KVMGANG_KEY_COSTART_US |
 		       1 << KVMGANG_KEY_LIMIT | 1 << KVMGANG_KEY_RESERVATION |
-		       1 << KVMGANG_KEY_LATENCY,
+		       1 << KVMGANG_KEY_LATENCY | 1 << KVMGANG_KEY_READY_TARGET,
 		.setting = {
 			[KVMGANG_KEY_SHARES] = { .value = 77 },
 			[KVMGANG_KEY_GANG] = { .value = KVMGANG_GANG_STRICT },
@@ -276,6 +276,7 @@ static void test_asked(void)
 			[KVMGANG_KEY_LIMIT] = { .value = 1500 },
 			[KVMGANG_KEY_RESERVATION] = { .value = 250 },
 			[KVMGANG_KEY_LATENCY] = { .value = KVMGANG_LATENCY_SENSITIVE },
+			[KVMGANG_KEY_READY_TARGET] = { .value = 50 },
 		},
 	};
 
@@ -290,6 +291,7 @@ static void test_asked(void)
 	EXPECT(scheduler->bss->policy.limit, ==, 0);
 	EXPECT(scheduler->bss->policy.reservation, ==, 0);
 	EXPECT(scheduler->bss->policy.latency, ==, KVMGANG_LATENCY_NORMAL);
+	EXPECT(scheduler->bss->policy.ready_target, ==, 0);
 	EXPECT(scheduler->bss->policy.home_nodes, ==, 0);
 	EXPECT(scheduler->bss->policy.home, ==, 1ULL << node_of(nth_cpu(1)));
 
@@ -303,6 +305,7 @@ static void test_asked(void)
 	EXPECT(scheduler->bss->policy.limit, ==, 1500);
 	EXPECT(scheduler->bss->policy.reservation, ==, 250);
 	EXPECT(scheduler->bss->policy.latency, ==, KVMGANG_LATENCY_SENSITIVE);
+	EXPECT(scheduler->bss->policy.ready_target, ==, 50);
 	EXPECT(scheduler->bss->policy.generation, ==, policy.out_generation);
 	EXPECT(scheduler->bss->policy_generation, ==, policy.out_generation);
 

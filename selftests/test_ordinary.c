@@ -435,18 +435,44 @@ static void test_cgroups(void)
 		EXPECT(rmdir(cgroup_path(i, "")), ==, 0);
 }
 
-/* What two hogs on the scene get. The second one is nice. */
-static void hogs_watch(const struct hog *hogs, uint64_t *ran)
+#define HOGS_MS		(4 * SETTLE_MS)
+
+/* What each of @nr hogs gets in HOGS_MS. */
+static void hogs_watch(const struct hog *hogs, int nr, uint64_t *ran)
 {
 	int i;
 
 	sleep_ms(SETTLE_MS);
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < nr; i++)
 		ran[i] = schedstat_read(hogs[i].tid).run_ns;
-	sleep_ms(4 * SETTLE_MS);
-	for (i = 0; i < 2; i++)
+	sleep_ms(HOGS_MS);
+	for (i = 0; i < nr; i++) {
 		ran[i] = schedstat_read(hogs[i].tid).run_ns - ran[i];
-	tap_note("nice 0: %lu ns, nice 5: %lu ns", ran[0], ran[1]);
+		tap_note("hog %d: %lu ns", i, ran[i]);
+	}
+}
+
+/*
+ * Two for each pCPU. Nodes may have one more or one less, and a window is a twelfth of what each
+ * gets, so nobody is expected to have more than a half of that.
+ */
+static void test_hogs(void)
+{
+	struct service service = begin("--once");
+	int i, nr = 2 * nr_cpus();
+	struct hog hogs[nr];
+	uint64_t ran[nr];
+
+	for (i = 0; i < nr; i++) {
+		hogs[i] = (struct hog){};
+		hog_start(&hogs[i], -1, false);
+	}
+	hogs_watch(hogs, nr, ran);
+	for (i = 0; i < nr; i++) {
+		EXPECT(4 * ran[i], >=, HOGS_MS * NSEC_PER_MSEC);
+		hog_stop(&hogs[i]);
+	}
+	end(&service);
 }
 
 /*
@@ -469,13 +495,13 @@ static void test_nice(void)
 		if (setpriority(PRIO_PROCESS, hogs[i].tid, 5 * i))
 			die("setpriority: %m");
 	}
-	hogs_watch(hogs, ran);
+	hogs_watch(hogs, 2, ran);
 	EXPECT(10 * ran[0], >=, 25 * ran[1]);
 	EXPECT(10 * ran[0], <=, 37 * ran[1]);
 	guests_start(&guests);
-	hogs_watch(hogs, ran);
+	hogs_watch(hogs, 2, ran);
 	for (i = 0; i < 2; i++)
-		EXPECT(30 * ran[i], >=, 4 * SETTLE_MS * NSEC_PER_MSEC);
+		EXPECT(30 * ran[i], >=, HOGS_MS * NSEC_PER_MSEC);
 	guests_check(&guests);
 	for (i = 0; i < 2; i++)
 		hog_stop(&hogs[i]);
@@ -542,6 +568,7 @@ TAP_MAIN(
 	{ "vCPUs whose affinity changes all the time", test_affinity },
 	{ "a vCPU that is bound to the pCPU of another VM", test_bound },
 	{ "vCPUs that change cgroups all the time", test_cgroups },
+	{ "more host tasks than pCPUs", test_hogs },
 	{ "host tasks get what their nice levels say", test_nice },
 	{ "a CPU goes and comes back", test_hotplug },
 )

@@ -53,6 +53,8 @@ static void test_set(void)
 		{ KVMGANG_KEY_RESERVATION, 1000 },
 		{ KVMGANG_KEY_LATENCY, KVMGANG_LATENCY_NORMAL },
 		{ KVMGANG_KEY_LATENCY, KVMGANG_LATENCY_SENSITIVE },
+		{ KVMGANG_KEY_READY_TARGET, 0 },
+		{ KVMGANG_KEY_READY_TARGET, KVMGANG_READY_TARGET_MAX },
 	};
 	uint32_t vm_id = policy_begin_with_guest();
 	size_t i;
@@ -153,6 +155,7 @@ static void refuse_values(uint32_t vm_id)
 	refuse_value(vm_id, KVMGANG_KEY_RESERVATION, KVMGANG_MILLI_PCPU_MAX + 1);
 	refuse_value(vm_id, KVMGANG_KEY_RESERVATION, huge);
 	refuse_value(vm_id, KVMGANG_KEY_LATENCY, KVMGANG_NR_LATENCIES);
+	refuse_value(vm_id, KVMGANG_KEY_READY_TARGET, KVMGANG_READY_TARGET_MAX + 1);
 	refuse_value(vm_id, KVMGANG_KEY_HOME_NODES, huge);
 	/* No host of this test has a node 63; one good node beside it does not help. */
 	for (node = 0; node <= 1; node++)

@@ -136,6 +136,7 @@ static void check_doors(uint32_t vm_id)
 		{ KVMGANG_KEY_RESERVATION, "1000", 1000 },
 		{ KVMGANG_KEY_LATENCY, "normal", KVMGANG_LATENCY_NORMAL },
 		{ KVMGANG_KEY_LATENCY, "sensitive", KVMGANG_LATENCY_SENSITIVE },
+		{ KVMGANG_KEY_READY_TARGET, "50", 50 },
 	};
 	char origin[64], line[64];
 	size_t i;
@@ -181,6 +182,7 @@ static void test_doors(void)
 		{ "limit", "1024001", ERANGE }, { "limit", "none", EINVAL },
 		{ "reservation", "1024001", ERANGE }, { "reservation", "0.5", EINVAL },
 		{ "latency", "high", EINVAL }, { "latency", "1", EINVAL },
+		{ "ready_target", "1001", ERANGE }, { "ready_target", "5%", EINVAL },
 		{ "shares_origin", "user", EACCES },
 	};
 	uint32_t vm_id = policy_begin_with_guest();

@@ -153,7 +153,7 @@ static void test_refused(void)
 	expect_refused(NULL, "scheduler: 'hold' is attached, and only one can be");
 	bpf_link__destroy(link);
 	hold__destroy(other);
-	expect_refused("abi", "kfunc ABI of the module is 4: must be 3; it could not start");
+	expect_refused("abi", "kfunc ABI of the module is 5: must be 4; it could not start");
 	/* The programs that hold it are freed some time after the process that loaded them. */
 	await(!module_unload());
 	expect_refused(NULL, "/dev/kvmgang: module kvmgang is not loaded (insmod kvmgang.ko)");

@@ -45,7 +45,13 @@ void scheduler_read(struct scheduler *scheduler)
 			  sizeof(scheduler->name));
 }
 
-static bool is_our_program(__u32 id, struct bpf_prog_info *info)
+/* A map of the scheduler, and the program by which it is found. */
+struct wanted {
+	const char *program, *map;
+	size_t value_size;
+};
+
+static bool is_our_program(__u32 id, const char *name, struct bpf_prog_info *info)
 {
 	int fd = bpf_prog_get_fd_by_id(id);
 	__u32 length = sizeof(*info);
@@ -54,13 +60,13 @@ static bool is_our_program(__u32 id, struct bpf_prog_info *info)
 	if (fd < 0)
 		return false;
 	ours = !bpf_prog_get_info_by_fd(fd, info, &length) &&
-	       info->type == BPF_PROG_TYPE_STRUCT_OPS && !strcmp(info->name, STATS_PROG);
+	       info->type == BPF_PROG_TYPE_STRUCT_OPS && !strcmp(info->name, name);
 	close(fd);
 	return ours;
 }
 
 /* The oldest, should somebody else be loading one that cannot be attached. */
-static bool find_program(struct bpf_prog_info *info, __u32 *map_ids)
+static bool find_program(const char *name, struct bpf_prog_info *info, __u32 *map_ids)
 {
 	__u32 id = 0;
 
@@ -69,13 +75,13 @@ static bool find_program(struct bpf_prog_info *info, __u32 *map_ids)
 			.nr_map_ids = MAX_MAPS,
 			.map_ids = (uintptr_t)map_ids,
 		};
-		if (is_our_program(id, info))
+		if (is_our_program(id, name, info))
 			return true;
 	}
 	return false;
 }
 
-static int open_stats_map(__u32 id)
+static int open_if_wanted(__u32 id, const struct wanted *wanted)
 {
 	struct bpf_map_info info = { 0 };
 	__u32 length = sizeof(info);
@@ -83,23 +89,31 @@ static int open_stats_map(__u32 id)
 
 	if (fd < 0)
 		return -1;
-	if (!bpf_map_get_info_by_fd(fd, &info, &length) && !strcmp(info.name, STATS_MAP) &&
-	    info.value_size == sizeof(struct sched_stats) && info.max_entries == MAX_NODES)
+	if (!bpf_map_get_info_by_fd(fd, &info, &length) && !strcmp(info.name, wanted->map) &&
+	    info.value_size == wanted->value_size && info.max_entries == MAX_NODES)
 		return fd;
 	close(fd);
 	return -1;
 }
 
-static int find_stats_map(const struct bpf_prog_info *info, const __u32 *map_ids)
+/* -1: there is none. @age_ns: since the scheduler was loaded. */
+static int open_map(const struct wanted *wanted, __u64 *age_ns)
 {
+	__u32 map_ids[MAX_MAPS];
+	struct bpf_prog_info info;
+	struct timespec now;
 	int fd = -1;
 
-	for (__u32 i = 0; fd < 0 && i < info->nr_map_ids && i < MAX_MAPS; i++)
-		fd = open_stats_map(map_ids[i]);
+	if (!find_program(wanted->program, &info, map_ids))
+		return -1;
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	*age_ns = (__u64)now.tv_sec * NSEC_PER_SEC + (__u64)now.tv_nsec - info.load_time;
+	for (__u32 i = 0; fd < 0 && i < info.nr_map_ids && i < MAX_MAPS; i++)
+		fd = open_if_wanted(map_ids[i], wanted);
 	return fd;
 }
 
-static void read_nodes(int fd, struct sched_stats *nodes)
+static void read_counters(int fd, struct sched_stats *nodes)
 {
 	int nr_cpus = libbpf_num_possible_cpus();
 	struct sched_stats *cpus;
@@ -120,22 +134,33 @@ static void read_nodes(int fd, struct sched_stats *nodes)
 	free(cpus);
 }
 
+static void read_targets(int fd, struct target_report *nodes)
+{
+	for (__u32 node = 0; node < MAX_NODES; node++) {
+		if (bpf_map_lookup_elem(fd, &node, &nodes[node]))
+			err(STATUS_FAILED, "the scheduler's report of ready targets");
+	}
+}
+
 bool scheduler_stats_read(struct scheduler_stats *stats)
 {
-	__u32 map_ids[MAX_MAPS];
-	struct bpf_prog_info info;
-	struct timespec now;
+	static const struct wanted counters = {
+		STATS_PROG, STATS_MAP, sizeof(struct sched_stats)
+	}, targets = {
+		TARGETS_PROG, TARGETS_MAP, sizeof(struct target_report)
+	};
 	int fd;
 
 	*stats = (struct scheduler_stats){ 0 };
-	if (!find_program(&info, map_ids))
-		return false;
-	fd = find_stats_map(&info, map_ids);
+	fd = open_map(&targets, &stats->age_ns);
 	if (fd < 0)
 		return false;
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	stats->age_ns = (__u64)now.tv_sec * NSEC_PER_SEC + (__u64)now.tv_nsec - info.load_time;
-	read_nodes(fd, stats->node);
+	read_targets(fd, stats->targets);
+	close(fd);
+	fd = open_map(&counters, &stats->age_ns);
+	if (fd < 0)
+		return false;
+	read_counters(fd, stats->node);
 	close(fd);
 	return true;
 }

@@ -20,6 +20,7 @@ void scheduler_read(struct scheduler *scheduler);
 struct scheduler_stats {
 	__u64 age_ns;		/* since it was loaded */
 	struct sched_stats node[MAX_NODES];
+	struct target_report targets[MAX_NODES];
 };
 
 /* False: it is not there (any more), or the caller may not look. */

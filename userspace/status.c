@@ -27,6 +27,13 @@ static const char *const event_keys[NR_EVENTS] = {
 	[EVENT_HOME_MOVE] = "home_moves",
 };
 
+static const char *const target_words[NR_TARGET_STATES] = {
+	[TARGET_NONE] = "none",
+	[TARGET_KEPT] = "kept",
+	[TARGET_LEAST] = "missed",
+	[TARGET_UNMET] = "cannot be met",
+};
+
 static bool node_exists(int node)
 {
 	char path[64];
@@ -34,6 +41,13 @@ static bool node_exists(int node)
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
 	/* A kernel without NUMA calls everything node 0 and says so nowhere. */
 	return !node || !access(path, F_OK);
+}
+
+static void put_targets(json_t *row, const struct target_report *targets)
+{
+	put(row, "ready_targets", json_string(target_words[targets->state % NR_TARGET_STATES]));
+	put(row, "targets_want_milli", json_integer(targets->want));
+	put(row, "targets_capacity_milli", json_integer(targets->capacity));
 }
 
 static json_t *report_nodes(const struct scheduler_stats *stats)
@@ -49,6 +63,7 @@ static json_t *report_nodes(const struct scheduler_stats *stats)
 		put(row, "node", json_integer(node));
 		for (int i = 0; i < NR_EVENTS; i++)
 			put(row, event_keys[i], json_integer((json_int_t)stats->node[node].nr[i]));
+		put_targets(row, &stats->targets[node]);
 		append(nodes, row);
 	}
 	return nodes;
@@ -126,6 +141,7 @@ int command_status(const struct options *options)
 		{ "HONOURED", NULL, "yields_honoured", &as_count },
 		{ "THROTTLES", NULL, "throttles", &as_count },
 		{ "HOME-MOVES", NULL, "home_moves", &as_count },
+		{ "TARGETS", NULL, "ready_targets", &as_text },
 	};
 	struct kvmgang_info info;
 	int fd = device_open();

@@ -249,6 +249,10 @@ struct kvmgang_lookup {
  * KVMGANG_KEY_LATENCY: an enum kvmgang_latency; normal. vCPUs of a VM that is sensitive preempt
  * others when they wake up, within what their VM is entitled to, and are in co-stop only when they
  * are more than KVMGANG_SKEW_US_MAX ahead.
+ *
+ * KVMGANG_KEY_READY_TARGET: how much of the time each vCPU may be ready at most, in permille, up to
+ * KVMGANG_READY_TARGET_MAX; 0: no target, which is the default. VMs of the same node that have no
+ * target are throttled for it, unless those that have one want more than there is.
  */
 enum kvmgang_key {
 	KVMGANG_KEY_SHARES,
@@ -259,6 +263,7 @@ enum kvmgang_key {
 	KVMGANG_KEY_LIMIT,
 	KVMGANG_KEY_RESERVATION,
 	KVMGANG_KEY_LATENCY,
+	KVMGANG_KEY_READY_TARGET,
 	KVMGANG_NR_KEYS
 };
 
@@ -274,6 +279,9 @@ enum kvmgang_key {
 
 /* As many pCPUs as sched_ext schedulers of this project reckon with. */
 #define KVMGANG_MILLI_PCPU_MAX	1024000
+
+/* Permille: all of the time. */
+#define KVMGANG_READY_TARGET_MAX	1000
 
 enum kvmgang_gang {
 	KVMGANG_GANG_OFF,	/* each vCPU on its own */

@@ -178,6 +178,8 @@ static int fake_get_policy(struct kvmgang_policy *policy)
 	policy->setting[KVMGANG_KEY_RESERVATION].out_origin = KVMGANG_ORIGIN_USER;
 	policy->setting[KVMGANG_KEY_LATENCY].value = KVMGANG_LATENCY_SENSITIVE;
 	policy->setting[KVMGANG_KEY_LATENCY].out_origin = KVMGANG_ORIGIN_USER;
+	policy->setting[KVMGANG_KEY_READY_TARGET].value = 50;
+	policy->setting[KVMGANG_KEY_READY_TARGET].out_origin = KVMGANG_ORIGIN_USER;
 	return 0;
 }
 

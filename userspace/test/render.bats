@@ -257,7 +257,7 @@ refuses() {
 @test "run: refused before anything happens" {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	sched_ext disabled
-	FAKE_KFUNC_ABI=99 refuses "scheduler: kfunc ABI of the module is 99: must be 3"
+	FAKE_KFUNC_ABI=99 refuses "scheduler: kfunc ABI of the module is 99: must be 4"
 	FAKE_ERRNO=2 refuses "/dev/kvmgang: module kvmgang is not loaded (insmod kvmgang.ko)"
 	sched_ext enabled scx_other
 	refuses "scheduler: 'scx_other' is attached, and only one can be"
@@ -288,11 +288,12 @@ refuses() {
 	three_vms
 	fake show web -i 0.1
 	[ "$status" -eq 0 ]
-	[[ $output == *$'\nPolicy\nKEY         VALUE     ORIGIN\nshares      250       cgroup\n'* ]]
-	[[ $output == *$'\ncostop_us   3000      default\n'* ]]
-	[[ $output == *$'\nhome_nodes  0-1,3     user\n'* ]]
-	[[ $output == *$'\nlimit       0         default\nreservation 700       user\n'* ]]
-	[[ $output == *$'\nlatency     sensitive user\n'* ]]
+	[[ $output == *$'\nPolicy\nKEY          VALUE     ORIGIN\nshares       250       cgroup\n'* ]]
+	[[ $output == *$'\ncostop_us    3000      default\n'* ]]
+	[[ $output == *$'\nhome_nodes   0-1,3     user\n'* ]]
+	[[ $output == *$'\nlimit        0         default\nreservation  700       user\n'* ]]
+	[[ $output == *$'\nlatency      sensitive user\n'* ]]
+	[[ $output == *$'\nready_target 50        user\n'* ]]
 	fake show web -i 0.1 --json
 	json .policy.shares '{"value":250,"origin":"cgroup"}'
 	json .policy.gang '{"value":"auto","origin":"default"}'
@@ -300,14 +301,16 @@ refuses() {
 	json .policy.limit '{"value":0,"origin":"default"}'
 	json .policy.reservation '{"value":700,"origin":"user"}'
 	json .policy.latency '{"value":"sensitive","origin":"user"}'
-	json '.policy | keys | length' 8
+	json .policy.ready_target '{"value":50,"origin":"user"}'
+	json '.policy | keys | length' 9
 }
 
 @test "defaults" {
 	fake defaults
 	[ "$status" -eq 0 ]
-	[ "${lines[5]}" = "home_nodes  auto   default" ]
-	[ "${lines[8]}" = "latency     normal default" ]
+	[ "${lines[5]}" = "home_nodes   auto   default" ]
+	[ "${lines[8]}" = "latency      normal default" ]
+	[ "${lines[9]}" = "ready_target 0      default" ]
 	fake defaults --json
 	json .home_nodes.value '"auto"'
 	json .costart_us '{"value":2000,"origin":"default"}'
@@ -315,19 +318,19 @@ refuses() {
 
 @test "set, reset and defaults ask for all at once" {
 	three_vms
-	asks "vm 1 set 0x1 reset 0: 10000 0 0 0 0 0 0 0" set web shares=10000
-	asks "vm 1 set 0xff reset 0: 1 2 1000000 100 35 2500 1024000 1" \
+	asks "vm 1 set 0x1 reset 0: 10000 0 0 0 0 0 0 0 0" set web shares=10000
+	asks "vm 1 set 0x1ff reset 0: 1 2 1000000 100 35 2500 1024000 1 1000" \
 		set 1 gang=strict shares=1 costart_us=100 home_nodes=0-1,5 costop_us=1000000 \
-		latency=sensitive reservation=1024000 limit=2500
-	asks "vm 1 set 0x10 reset 0x1: 0 0 0 0 0 0 0 0" set web home_nodes=auto shares=default
-	asks "vm 1 set 0x10 reset 0: 0 0 0 0 9223372036854775808 0 0 0" set 1 home_nodes=63
-	asks "vm 1 set 0xe0 reset 0: 0 0 0 0 0 0 0 0" \
-		set 1 limit=0 reservation=0 latency=normal
-	asks "vm 1 set 0 reset 0xff: 0 0 0 0 0 0 0 0" reset web
-	asks "vm 1 set 0 reset 0xa: 0 0 0 0 0 0 0 0" reset 1 gang costart_us
-	asks "vm 1 set 0 reset 0x60: 0 0 0 0 0 0 0 0" reset 1 reservation limit
-	asks "vm 0 set 0x2 reset 0x4: 0 0 0 0 0 0 0 0" defaults gang=off costop_us=default
-	asks "vm 0 set 0x40 reset 0x80: 0 0 0 0 0 0 250 0" defaults reservation=250 latency=default
+		latency=sensitive reservation=1024000 limit=2500 ready_target=1000
+	asks "vm 1 set 0x10 reset 0x1: 0 0 0 0 0 0 0 0 0" set web home_nodes=auto shares=default
+	asks "vm 1 set 0x10 reset 0: 0 0 0 0 9223372036854775808 0 0 0 0" set 1 home_nodes=63
+	asks "vm 1 set 0x1e0 reset 0: 0 0 0 0 0 0 0 0 0" \
+		set 1 limit=0 reservation=0 latency=normal ready_target=0
+	asks "vm 1 set 0 reset 0x1ff: 0 0 0 0 0 0 0 0 0" reset web
+	asks "vm 1 set 0 reset 0xa: 0 0 0 0 0 0 0 0 0" reset 1 gang costart_us
+	asks "vm 1 set 0 reset 0x60: 0 0 0 0 0 0 0 0 0" reset 1 reservation limit
+	asks "vm 0 set 0x2 reset 0x4: 0 0 0 0 0 0 0 0 0" defaults gang=off costop_us=default
+	asks "vm 0 set 0x40 reset 0x80: 0 0 0 0 0 0 250 0 0" defaults reservation=250 latency=default
 }
 
 @test "what the module refuses is one line and status 1" {

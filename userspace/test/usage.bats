@@ -85,6 +85,9 @@ refuses() {
 	for value in high 1 Sensitive ''; do
 		refuses "latency '$value': must be normal or sensitive" set 1 "latency=$value"
 	done
+	for value in -1 1001 5% 0.5 none $long; do
+		refuses "ready_target '$value': must be 0 to 1000" set 1 "ready_target=$value"
+	done
 	for value in '' ',' '0,' ',0' 1-0 0- -1 64 0-64 a 0:1 $long; do
 		refuses "home_nodes '$value': must be auto or a list of nodes such as 0-1,3" \
 			set 1 "home_nodes=$value"
@@ -92,8 +95,9 @@ refuses() {
 }
 
 @test "settings that are none" {
-	local keys='shares, gang, costop_us, costart_us, home_nodes, limit, reservation or latency'
+	local keys='shares, gang, costop_us, costart_us, home_nodes, limit, reservation, latency '
 
+	keys+='or ready_target'
 	refuses "key 'share': must be $keys" set 1 share=1
 	refuses "key '': must be $keys" set 1 =1
 	refuses "key 'Shares': must be $keys" defaults Shares=1
