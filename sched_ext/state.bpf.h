@@ -129,7 +129,8 @@ struct node_state {
 	u64 ran;		/* ns, all who are at home here, in this period */
 	u64 allowance;		/* milli-pCPU of those without a target, if it squeezes them */
 	u32 squeezes;
-	u32 target_doubts;	/* periods that spoke against the present state */
+	u32 target_doubts;	/* periods in a row that spoke against the present state, ... */
+	u32 target_misses;	/* ... and in which others had the least, and that did not do */
 	struct bpf_cpumask __kptr *mask;	/* of @cpu; never changed */
 	u32 nr_cpus;
 	u16 cpu[MAX_CPUS];

@@ -28,6 +28,9 @@
 #define GIVE_UP_PERIODS	3
 #define RESUME_PERIODS	10
 
+/* And so many before it is told that they are missed: for a few a host task may have the pCPUs. */
+#define MISSED_PERIODS	10
+
 /* Different numbers of shares that are told apart; whoever has still less gets the least. */
 #define MAX_LEVELS	16
 
@@ -297,7 +300,11 @@ static enum target_state target_control(struct node_state *n, struct looking *l)
 	if (n->allowance < l->least)
 		n->allowance = l->least;
 	squeeze(l, n->allowance);
-	return n->allowance > l->least || !l->above ? TARGET_KEPT : TARGET_LEAST;
+	if (l->above && n->allowance == l->least)
+		n->target_misses++;
+	else
+		n->target_misses = 0;
+	return n->target_misses < MISSED_PERIODS ? TARGET_KEPT : TARGET_LEAST;
 }
 
 static void look_begins(struct looking *l, u32 node, struct node_state *n, u64 now)
