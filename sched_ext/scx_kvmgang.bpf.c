@@ -615,7 +615,6 @@ static int learn_cpus(void)
 SEC("struct_ops.s/kvmgang_init")
 s32 BPF_PROG(kvmgang_init)
 {
-	struct queue_maker *maker = queue_maker();
 	s32 err;
 	u32 node;
 
@@ -630,10 +629,7 @@ s32 BPF_PROG(kvmgang_init)
 		if (err)
 			return err;
 	}
-	if (!maker)
-		return -ENOENT;
-	err = bpf_wq_init(&maker->wq, &queue_makers, 0);
-	return err ?: bpf_wq_set_callback(&maker->wq, make_queues, 0) ?: target_init();
+	return worker_init(QUEUE_WORKER, make_queues) ?: worker_init(TARGET_WORKER, target_work);
 }
 
 SEC("struct_ops/kvmgang_exit")

@@ -10,6 +10,7 @@
 #define KVMGANG_THREAD_BPF_H
 
 #include "limit.bpf.h"
+#include "worker.bpf.h"
 
 /*
  * Does a VM gang whose setting is auto? A vCPU that spins for its siblings does not sleep. Where
@@ -29,24 +30,6 @@ struct {
 	__uint(max_entries, MAX_VMS);
 	__type(value, u64);
 } wanted_queues SEC(".maps");
-
-struct queue_maker {
-	struct bpf_wq wq;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct queue_maker);
-} queue_makers SEC(".maps");
-
-static struct queue_maker *queue_maker(void)
-{
-	u32 zero = 0;
-
-	return bpf_map_lookup_elem(&queue_makers, &zero);
-}
 
 /* What @t is counted in; *@vm is its VM if that gangs. */
 static struct entity *entity_of(const struct thread *t, struct vm **vm)
@@ -115,7 +98,7 @@ static void uncount_waiting(struct thread *t)
 	ready_ends(t);
 }
 
-/* Runs where it may sleep. */
+/* Creating a queue may sleep. */
 static int make_queues(void *map, int *key, void *value)
 {
 	u64 dsq;
@@ -138,13 +121,11 @@ static int make_queues(void *map, int *key, void *value)
 static void want_queue(struct vm *vm, u32 vm_id, u32 node)
 {
 	u64 dsq = vm_dsq(vm_id, node);
-	struct queue_maker *maker = queue_maker();
 
-	if (!maker || __sync_val_compare_and_swap(&vm->queue[node % MAX_NODES], NO_QUEUE,
-						  QUEUE_WANTED))
+	if (__sync_val_compare_and_swap(&vm->queue[node % MAX_NODES], NO_QUEUE, QUEUE_WANTED))
 		return;
 	bpf_map_push_elem(&wanted_queues, &dsq, BPF_ANY);
-	bpf_wq_start(&maker->wq, 0);
+	worker_start(QUEUE_WORKER);
 }
 
 static bool has_queue(struct vm *vm, u32 vm_id, u32 node)

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "guests.h"
 #include "host.h"
 #include "policy.h"
 #include "service.h"
@@ -24,12 +25,6 @@
 #include "tap.h"
 #include "vmm.h"
 #include "witness.h"
-
-/* To attach takes an emulated CPU some seconds, and more when guests run. */
-#define TIMEOUT_S	300
-
-/* In which what was before no longer shows. */
-#define SETTLE_MS	300
 
 /* Of the guest that sleeps. */
 #define TICK_NS		(2 * NSEC_PER_MSEC)
@@ -44,23 +39,15 @@ static int scene(void)
 
 static struct service begin(const char *option)
 {
-	alarm(TIMEOUT_S);
-	if (access("/sys/kernel/sched_ext", F_OK))
-		tap_skip("the kernel has no sched_ext");
-	if (nr_cpus() < 4)
-		tap_skip("needs 4 CPUs");
 	pin_thread(0, nth_cpu(0));
-	policy_begin();
-	return service_start(NULL, option);
+	return guests_begin_with(4, option);
 }
 
 /* It still schedules: who is thrown out at the last moment may have no time to say so. */
 static void end(struct service *service)
 {
 	EXPECT(scheduler_is("enabled"), ==, true);
-	if (!EXPECT(service_end(service, SIGTERM), ==, 0))
-		tap_note("%s", service->said);
-	EXPECT(scheduler_is("disabled"), ==, true);
+	guests_end(service);
 }
 
 /* VMs of each kind. */
@@ -73,7 +60,7 @@ struct guests {
 	struct snap last;
 };
 
-static void guests_begin(struct guests *guests)
+static void guests_run(struct guests *guests)
 {
 	int i;
 
@@ -101,7 +88,7 @@ static void guests_start(struct guests *guests)
 			[MEETS] = vm_new(2),
 		},
 	};
-	guests_begin(guests);
+	guests_run(guests);
 }
 
 /* So few that the scheduler can be attached beside them in bearable time. */
@@ -111,7 +98,7 @@ static void guests_start_few(struct guests *guests)
 		.nr = MEETS,
 		.vm = { [SLEEPS] = vm_new(1), [WATCHED] = vm_new(1), [SPINS] = vm_new(1) },
 	};
-	guests_begin(guests);
+	guests_run(guests);
 }
 
 /*
