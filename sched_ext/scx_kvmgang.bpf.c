@@ -125,11 +125,13 @@ static void ask_at(struct pcpu_state *pc, u64 at)
 	kvmgang_resched_at(at);
 }
 
-/* What runs on this pCPU from @now on, @t: when to ask again. */
-static void pace(struct pcpu_state *pc, const struct node_state *n, const struct thread *t, u64 now)
+/* @p runs on this pCPU from @now on: when to ask again. */
+static void pace(struct pcpu_state *pc, const struct node_state *n, const struct task_struct *p,
+		 struct thread *t, u64 now)
 {
 	u64 at = n->contended ? n->window_end : 0;
 
+	pc->solo_vtime = solo_prospect(p, t, pc->node, now);
 	if (n->contended && at <= now)
 		at = now + LATE_NS;
 	if (t->vm_id && t->node != pc->node)
@@ -150,7 +152,7 @@ static void keep(struct asking *a)
 		scx_bpf_task_set_slice___callable(a->prev, SLICE_NS);
 	else
 		a->prev->scx.slice = SLICE_NS;
-	pace(a->pc, a->n, a->t, a->now);
+	pace(a->pc, a->n, a->prev, a->t, a->now);
 }
 
 /* What ran until now is charged before anybody is compared with anybody. */
@@ -272,7 +274,7 @@ static u32 own_side(struct asking *a)
 	if (!a->t || a->leads || a->t->node != a->pc->node)
 		return 0;
 	if (a->t->side == SOLO && a->n->solo.waiting &&
-	    solo_is_behind(a->pc->node, a->cpu, standing(a->t, a->n)))
+	    solo_must_leave(a->pc->node, a->cpu, standing(a->t, a->n)))
 		return 0;
 	return a->t->side;
 }
@@ -494,7 +496,7 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 		t->home_cpu = bpf_get_smp_processor_id() + 1;
 	pc->side = t->side;
 	pc->next = 0;
-	pace(pc, n, t, now);
+	pace(pc, n, p, t, now);
 }
 
 SEC("struct_ops/kvmgang_stopping")

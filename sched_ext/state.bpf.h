@@ -116,8 +116,10 @@ struct node_state {
 	u64 clock_before;	/* at the last election */
 	u64 stride;		/* mean of what it goes on in a window */
 	u64 waiting;		/* tasks on the node's queues */
-	u64 solo_vtime;		/* of the solo task that was charged last */
-	u32 solo_elected;	/* in the election that is going on, as are these three: */
+	u32 solo_elected;	/* in the election that is going on, as are all these: */
+	u64 solo_first;		/* least virtual time of the solo tasks that wait, ... */
+	u64 solo_vtime;		/* ... or run, ... */
+	u32 solo_behind;	/* ... and those of them that come before all that wait */
 	u32 clocked;		/* the clock follows the most entitled of those that wait */
 	u32 elected, members;	/* VMs so far, and their slots */
 	u32 width;		/* mean number of runnable members of the ganged VMs */
@@ -143,6 +145,7 @@ struct pcpu_state {
 	u32 node;
 	s32 next;		/* tid of the one to run next, by directed yield */
 	u32 side;		/* whose task runs, SOLO, or 0 when idle: a hint */
+	u64 solo_vtime;		/* of a solo task that runs: as of the end of the window */
 };
 
 struct rank {

@@ -268,12 +268,16 @@ static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u
 }
 
 /* A host task is entitled to as much as one vCPU, not to as much as a VM. */
-static void charge_host(struct node_state *n, struct thread *t, u64 ns, u32 weight)
+static u64 host_vtime(const struct node_state *n, const struct task_struct *p, u64 ns)
 {
-	u32 width = n->width ?: 1;
-	u64 lead = fair_charge(LEAD_WINDOWS * WINDOW_NS * width, weight);
+	return fair_charge(ns * (n->width ?: 1), p->scx.weight);
+}
 
-	t->vtime += fair_charge(ns * width, weight);
+static void charge_host(struct node_state *n, const struct task_struct *p, struct thread *t, u64 ns)
+{
+	u64 lead = host_vtime(n, p, LEAD_WINDOWS * WINDOW_NS);
+
+	t->vtime += host_vtime(n, p, ns);
 	if (!n->contended)
 		clock_advance(n, t->vtime);
 	else
@@ -308,9 +312,26 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 	if (vm)
 		charge_vcpu(n, vm, t, ns);
 	else
-		charge_host(n, t, ns, p->scx.weight);
-	if (t->side == SOLO)
-		n->solo_vtime = standing(t, n);
+		charge_host(n, p, t, ns);
+}
+
+/*
+ * Where @p, a solo task that runs on a pCPU of @node from @now on, will stand when the window ends.
+ * NOBODY's, when it does not belong to the node: then it has another clock.
+ */
+static u64 solo_prospect(const struct task_struct *p, struct thread *t, u32 node, u64 now)
+{
+	struct node_state *n = t->side == SOLO && t->node == node ? node_of(node) : NULL;
+	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	u64 left, more;
+
+	if (!n)
+		return NOBODY;
+	left = n->window_end > now ? n->window_end - now : 0;
+	more = host_vtime(n, p, left);
+	if (vm)
+		more = fair_charge(left, vm->shares);
+	return standing(t, n) + more;
 }
 
 /* The thread ends; its VM's last one takes the VM with it. */

@@ -497,6 +497,40 @@ static void test_nice(void)
 	end(&service);
 }
 
+/*
+ * Two for each pCPU of the scene's node, which may run on any of them: half have weights of 1024,
+ * half of 110, which sched_ext knows as 100 and 11. That is 9.1 to 1. The nice ones get 20 windows
+ * of these; one more or less on each pCPU makes 8.2 to 10.1.
+ */
+static void test_nice_crowd(void)
+{
+	struct service service = begin("--once");
+	uint64_t ran[2 * nr_cpus()], sum[2] = {};
+	struct hog hogs[2 * nr_cpus()];
+	cpu_set_t cpus;
+	int i, nr;
+
+	CPU_ZERO(&cpus);
+	for (i = 0; i < nr_cpus(); i++)
+		if (node_of(nth_cpu(i)) == node_of(scene()))
+			CPU_SET(nth_cpu(i), &cpus);
+	for (nr = 0; nr < 2 * CPU_COUNT(&cpus); nr++) {
+		hog_start(&hogs[nr], scene(), false);
+		if (setpriority(PRIO_PROCESS, hogs[nr].tid, nr % 2 * 10))
+			die("setpriority: %m");
+		if (sched_setaffinity(hogs[nr].tid, sizeof(cpus), &cpus))
+			die("sched_setaffinity: %m");
+	}
+	hogs_watch(hogs, nr, ran);
+	for (i = 0; i < nr; i++) {
+		sum[i % 2] += ran[i];
+		hog_stop(&hogs[i]);
+	}
+	EXPECT(10 * sum[0], >=, 82 * sum[1]);
+	EXPECT(10 * sum[0], <=, 101 * sum[1]);
+	end(&service);
+}
+
 static void set_online(int cpu, bool online)
 {
 	char path[PATH_MAX];
@@ -559,5 +593,6 @@ TAP_MAIN(
 	{ "vCPUs that change cgroups all the time", test_cgroups },
 	{ "more host tasks than pCPUs", test_hogs },
 	{ "host tasks get what their nice levels say", test_nice },
+	{ "host tasks share several pCPUs by nice levels", test_nice_crowd },
 	{ "a CPU goes and comes back", test_hotplug },
 )
