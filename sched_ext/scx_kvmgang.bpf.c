@@ -127,11 +127,13 @@ static void ask_at(struct pcpu_state *pc, u64 at)
 	kvmgang_resched_at(at);
 }
 
-/* What runs on this pCPU from @now on, @t: when to ask again. */
-static void pace(struct pcpu_state *pc, const struct node_state *n, const struct thread *t, u64 now)
+/* @p runs on this pCPU from @now on: when to ask again. */
+static void pace(struct pcpu_state *pc, const struct node_state *n, const struct task_struct *p,
+		 struct thread *t, u64 now)
 {
 	u64 at = n->contended ? n->window_end : 0;
 
+	pc->solo_vtime = solo_prospect(p, t, pc->node, now);
 	if (n->contended && at <= now)
 		at = now + LATE_NS;
 	if (t->vm_id && t->node != pc->node)
@@ -155,7 +157,7 @@ static void keep(struct asking *a)
 		scx_bpf_task_set_slice___callable(a->prev, SLICE_NS);
 	else
 		a->prev->scx.slice = SLICE_NS;
-	pace(a->pc, a->n, a->t, a->now);
+	pace(a->pc, a->n, a->prev, a->t, a->now);
 }
 
 /* What ran until now is charged before anybody is compared with anybody. */
@@ -279,7 +281,7 @@ static u32 own_side(struct asking *a)
 	if (!a->t || a->leads || a->t->node != a->pc->node)
 		return 0;
 	if (a->t->side == SOLO && a->n->solo.waiting &&
-	    solo_is_behind(a->pc->node, a->cpu, standing(a->t, a->n)))
+	    solo_must_leave(a->pc->node, a->cpu, standing(a->t, a->n)))
 		return 0;
 	return a->t->side;
 }
@@ -522,7 +524,7 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 		t->home_cpu = bpf_get_smp_processor_id() + 1;
 	pc->side = t->side;
 	pc->next = 0;
-	pace(pc, n, t, now);
+	pace(pc, n, p, t, now);
 }
 
 SEC("struct_ops/kvmgang_stopping")
@@ -710,11 +712,10 @@ static int learn_cpus(void)
 SEC("struct_ops.s/kvmgang_init")
 s32 BPF_PROG(kvmgang_init)
 {
-	struct queue_maker *maker = queue_maker();
 	s32 err;
 	u32 node;
 
-	err = check_kfunc_abi() ?: learn_cpus() ?: reviewer_init();
+	err = check_kfunc_abi() ?: learn_cpus();
 	if (err)
 		return err;
 	bpf_for(node, 0, MAX_NODES) {
@@ -726,10 +727,9 @@ s32 BPF_PROG(kvmgang_init)
 		if (err)
 			return err;
 	}
-	if (!maker)
-		return -ENOENT;
-	err = bpf_wq_init(&maker->wq, &queue_makers, 0);
-	return err ?: bpf_wq_set_callback(&maker->wq, make_queues, 0) ?: target_init();
+	return worker_init(QUEUE_WORKER, make_queues) ?:
+	       worker_init(REVIEW_WORKER, review_cgroups) ?:
+	       worker_init(TARGET_WORKER, target_work);
 }
 
 SEC("struct_ops/kvmgang_exit")
