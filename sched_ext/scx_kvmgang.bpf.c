@@ -326,20 +326,28 @@ static void dispatch_backfill(struct asking *a)
 						      earlier(a->n->window_end, release_at)));
 }
 
+/* Those of @node go on that are parked and may. True: an @idle pCPU now has one of them to run. */
+__noinline int go_on_parked(u32 node, u64 now, bool idle)
+{
+	struct node_state *n = node_of(node);
+	bool pulled;
+
+	if (!n || !unpark(node, now))
+		return false;
+	pulled = idle && !n->contended && pull_solo(node);
+	if (n->contended)
+		wake_idle(n);
+	else if (unparked(n, node, n->waiting))
+		contend(node);
+	return pulled;
+}
+
 /* Those go on whose cgroups have something left again. True: one of them does so here. */
 static bool dispatch_parked(struct asking *a)
 {
 	u64 until = parked_until(a->n, a->pc->node);
-	bool pulled;
 
-	if (!until || until > a->now || !unpark(a->pc->node, a->now))
-		return false;
-	pulled = !a->t && !a->n->contended && pull_solo(a->pc->node);
-	if (a->n->contended)
-		wake_idle(a->n);
-	else if (unparked(a->n, a->pc->node, a->n->waiting))
-		contend(a->pc->node);
-	return pulled;
+	return until && until <= a->now && go_on_parked(a->pc->node, a->now, !a->t);
 }
 
 SEC("struct_ops/kvmgang_dispatch")

@@ -312,7 +312,7 @@ static void look_ends(struct looking *l, struct node_state *n, struct target_rep
 {
 	enum target_state state = TARGET_NONE;
 
-	l->total = rate_of(l, __sync_lock_test_and_set(&n->ran, 0));
+	l->total = period_rate(l, __sync_lock_test_and_set(&n->ran, 0));
 	if (l->allowed)
 		state = target_judge(n, report, l) ? target_control(n, l) : TARGET_UNMET;
 	if (state == TARGET_NONE || state == TARGET_UNMET)
