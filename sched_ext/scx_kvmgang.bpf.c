@@ -418,8 +418,11 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 		insert_here(p, SCX_ENQ_PREEMPT);
 		return cpu;
 	}
-	if (wake_on_credit(t, n, prev_cpu))
+	cpu = wake_on_credit(p, t, n, prev_cpu);
+	if (cpu >= 0) {
 		insert_here(p, SCX_ENQ_PREEMPT);
+		return cpu;
+	}
 	return prev_cpu;
 }
 
@@ -476,7 +479,7 @@ void BPF_PROG(kvmgang_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	/* select_cpu() is not called for a task that has no choice. */
 	if (enq_flags & SCX_ENQ_WAKEUP && p->nr_cpus_allowed == 1 &&
-	    wake_on_credit(t, n, scx_bpf_task_cpu(p)))
+	    wake_on_credit(p, t, n, scx_bpf_task_cpu(p)) >= 0)
 		insert_here(p, enq_flags | SCX_ENQ_PREEMPT);
 	else
 		enqueue(p, t, n, enq_flags);

@@ -256,7 +256,7 @@ static void sample_burst(struct vm *vm, struct thread *t)
 static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u64 ns)
 {
 	struct entity *e = &vm->on[t->node % MAX_NODES];
-	u64 lead = LEAD_WINDOWS * WINDOW_NS * (vm->threads ?: 1);
+	u64 lead = LEAD_WINDOWS * WINDOW_NS * (vm->threads ?: 1), vtime;
 
 	t->vtime += ns;
 	if (vm->front < t->vtime)
@@ -264,12 +264,13 @@ static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u
 	t->burst += ns;
 	if (t->burst >= WINDOW_NS)
 		sample_burst(vm, t);
-	__sync_fetch_and_add(&e->vtime, fair_charge(ns, vm->shares));
+	ns = fair_charge(ns, vm->shares);
+	vtime = __sync_fetch_and_add(&e->vtime, ns) + ns;
 	if (!n->contended)
-		clock_advance(n, e->vtime);
+		clock_advance(n, vtime);
 	else
-		e->vtime = fair_ceiling(e->vtime,
-					vtime_ceiling(n, fair_charge(lead, vm->shares)));
+		vtime_bring(&e->vtime, vtime,
+			    fair_ceiling(vtime, vtime_ceiling(n, fair_charge(lead, vm->shares))));
 }
 
 /* A host task is entitled to as much as one vCPU, not to as much as a VM. */
@@ -296,7 +297,7 @@ static u64 standing(struct thread *t, const struct node_state *n)
 	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
 	u64 *vtime = vm ? &vm->on[t->node % MAX_NODES].vtime : &t->vtime;
 
-	*vtime = fair_floor(*vtime, n->clock, LAG_NS);
+	vtime_raise(vtime, n);
 	return *vtime;
 }
 

@@ -62,6 +62,23 @@ static void clock_advance(struct node_state *n, u64 vtime)
 		n->clock = vtime;
 }
 
+/*
+ * A VM's @vtime, which was @old, is brought within bounds, unless it changes at that moment: at the
+ * end of a window each pCPU charges what it ran, and none of that must be lost.
+ */
+static void vtime_bring(u64 *vtime, u64 old, u64 bounded)
+{
+	if (bounded != old)
+		__sync_val_compare_and_swap(vtime, old, bounded);
+}
+
+static void vtime_raise(u64 *vtime, const struct node_state *n)
+{
+	u64 old = *vtime;
+
+	vtime_bring(vtime, old, fair_floor(old, n->clock, LAG_NS));
+}
+
 static u64 stride_of(const struct node_state *n)
 {
 	return n->stride > LEAST_STRIDE_NS ? n->stride : LEAST_STRIDE_NS;
@@ -212,7 +229,7 @@ __noinline int elect_one(u32 node, u32 left, int first)
 	if (!vm)
 		return -1;
 	e = &vm->on[node];
-	e->vtime = fair_floor(e->vtime, n->clock, LAG_NS);
+	vtime_raise(&e->vtime, n);
 	if (!n->solo_elected && n->unparked.runnable && n->solo_vtime <= e->vtime) {
 		slots = elect_solo(n, gangs, left);
 		left -= slots;
