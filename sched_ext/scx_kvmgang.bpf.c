@@ -350,6 +350,41 @@ static bool dispatch_parked(struct asking *a)
 	return until && until <= a->now && go_on_parked(a->pc->node, a->now, !a->t);
 }
 
+static void dispatch(struct asking *a)
+{
+	look(a);
+	if (give_way(a) || dispatch_parked(a))
+		return;
+	if (!a->n->contended) {
+		dispatch_uncontended(a);
+		if (!a->n->contended)
+			return;
+	}
+	if (any_targets() || a->n->squeezes)
+		target_ask(a->now);
+	if (release_is_due(a->now))
+		release_due(a->pc->node, a->now);
+	window_renew(a->pc->node, a->now);
+	if (a->t && (a->t->credit || !a->n->contended))
+		keep(a);
+	else if (!costop(a) && !dispatch_claimed(a) && !dispatch_slot(a))
+		dispatch_backfill(a);
+	if (a->leads && a->t)
+		costop_begins(a->prev, a->t);
+}
+
+/*
+ * An idle pCPU that takes a task from a queue has the clock of its run queue stand still when it
+ * reschedules the next time: wakeup_preempt() in kernel/sched/core.c believes that to be at once.
+ * It would be when the window ends; of the slice nothing would seem to be used up, and the task
+ * would go on until the tick. So it reschedules at once, which does nothing else.
+ */
+static void restart_clock(const struct asking *a)
+{
+	if (!a->prev && scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL) > 0)
+		kvmgang_resched_cpu(a->cpu);
+}
+
 SEC("struct_ops/kvmgang_dispatch")
 void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 {
@@ -359,25 +394,8 @@ void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 	a.n = a.pc ? node_of(a.pc->node) : NULL;
 	if (!a.n)
 		return;
-	look(&a);
-	if (give_way(&a) || dispatch_parked(&a))
-		return;
-	if (!a.n->contended) {
-		dispatch_uncontended(&a);
-		if (!a.n->contended)
-			return;
-	}
-	if (any_targets() || a.n->squeezes)
-		target_ask(a.now);
-	if (release_is_due(a.now))
-		release_due(a.pc->node, a.now);
-	window_renew(a.pc->node, a.now);
-	if (a.t && (a.t->credit || !a.n->contended))
-		keep(&a);
-	else if (!costop(&a) && !dispatch_claimed(&a) && !dispatch_slot(&a))
-		dispatch_backfill(&a);
-	if (a.leads && a.t)
-		costop_begins(a.prev, a.t);
+	dispatch(&a);
+	restart_clock(&a);
 }
 
 static void insert_here(struct task_struct *p, u64 enq_flags)

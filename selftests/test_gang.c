@@ -282,6 +282,7 @@ static void test_wanted_home(void)
 	REQUIRE(policy_set_one(guest.id, KVMGANG_KEY_HOME_NODES, 1ULL << node), ==, 0);
 	sleep_ms(SETTLE_MS);
 	guests_watch(&guest, 1, SETTLE_MS);
+	tap_note("%llu ns of %llu", guest.during.run_remote_ns, guest.during.state_ns[KVMGANG_RUN]);
 	/* A kthread may take its place for a moment. */
 	EXPECT(100 * guest.during.run_remote_ns, <=, guest.during.state_ns[KVMGANG_RUN]);
 	EXPECT(row_read(guest.id, 0).node, ==, node);
