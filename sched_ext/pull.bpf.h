@@ -125,13 +125,14 @@ __noinline u32 solo_farther(struct task_struct *p __arg_trusted, u32 node, u64 v
 	if (!n)
 		return 0;
 	bpf_for(i, 0, MAX_CPUS) {
+		s32 cpu = cpu_at(n, i);
 		struct pcpu_state *pc;
 
-		if (i >= n->nr_cpus || i >= MAX_CPUS)
+		if (cpu < 0)
 			break;
-		pc = pcpu_of(n->cpu[i]);
+		pc = pcpu_of(cpu);
 		if (pc && pc->side == SOLO && pc->solo_vtime > vtime && !claimant(pc, n) &&
-		    may_run_on(p, n->cpu[i]))
+		    may_run_on(p, cpu))
 			nr++;
 	}
 	return nr;

@@ -239,6 +239,12 @@ static struct pcpu_state *pcpu_of(s32 cpu)
 	return bpf_map_lookup_elem(&pcpus, &id);
 }
 
+/* The @i-th pCPU of @n; -1: there are not so many. */
+static s32 cpu_at(const struct node_state *n, u32 i)
+{
+	return i < n->nr_cpus && i < MAX_CPUS ? n->cpu[i] : -1;
+}
+
 /* Where solo tasks of a node wait, by virtual time. */
 static u64 solo_dsq(u32 node)
 {

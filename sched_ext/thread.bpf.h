@@ -333,12 +333,14 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 static u64 solo_prospect(const struct task_struct *p, struct thread *t, u32 node, u64 now)
 {
 	struct node_state *n = t->side == SOLO && t->node == node ? node_of(node) : NULL;
-	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
 	u64 left, more;
+	struct vm *vm;
 
 	if (!n)
 		return NOBODY;
+	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
 	left = n->window_end > now ? n->window_end - now : 0;
+	/* Not one or the other: of both clang makes one load, which the verifier does not have. */
 	more = host_vtime(n, p, t, left);
 	if (vm)
 		more = fair_charge(left, vm->shares);

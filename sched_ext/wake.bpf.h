@@ -41,11 +41,13 @@ __noinline int wake_target(struct task_struct *p __arg_trusted, s32 cpu, u32 nod
 	if (!n || (pc && pc->side))
 		return cpu;
 	bpf_for(i, 0, MAX_VICTIMS) {
-		if (i >= n->nr_cpus || i >= MAX_CPUS)
+		s32 other = cpu_at(n, i);
+
+		if (other < 0)
 			break;
-		pc = pcpu_of(n->cpu[i]);
-		if (pc && pc->side && may_run_on(p, n->cpu[i]))
-			return n->cpu[i];
+		pc = pcpu_of(other);
+		if (pc && pc->side && may_run_on(p, other))
+			return other;
 	}
 	return cpu;
 }
@@ -77,11 +79,10 @@ __noinline int wake_into_slot(struct task_struct *p __arg_trusted, s32 prev_cpu,
 	if (claim_cpu(prev_cpu, node, n, side))
 		return prev_cpu;
 	bpf_for(i, 0, MAX_VICTIMS) {
-		s32 cpu;
+		s32 cpu = cpu_at(n, i);
 
-		if (i >= n->nr_cpus || i >= MAX_CPUS)
+		if (cpu < 0)
 			break;
-		cpu = n->cpu[i];
 		if (may_run_on(p, cpu) && claim_cpu(cpu, node, n, side))
 			return cpu;
 	}
@@ -123,12 +124,14 @@ __noinline s32 credit_cpu(struct task_struct *p __arg_trusted, s32 cpu, u32 node
 	u64 now = bpf_ktime_get_ns();
 	int i;
 
-	if (!n || credit_take(cpu, node, now, length))
-		return n ? cpu : -1;
+	if (!n)
+		return -1;
+	if (credit_take(cpu, node, now, length))
+		return cpu;
 	bpf_for(i, 0, MAX_VICTIMS) {
-		if (i >= n->nr_cpus || i >= MAX_CPUS)
+		cpu = cpu_at(n, i);
+		if (cpu < 0)
 			break;
-		cpu = n->cpu[i];
 		if (may_run_on(p, cpu) && credit_take(cpu, node, now, length))
 			return cpu;
 	}

@@ -175,11 +175,12 @@ __noinline int look_at_solo(u32 node)
 	n->solo_vtime = n->solo_first;
 	n->solo_behind = 0;
 	bpf_for(i, 0, MAX_CPUS) {
+		s32 cpu = cpu_at(n, i);
 		struct pcpu_state *pc;
 
-		if (i >= n->nr_cpus || i >= MAX_CPUS)
+		if (cpu < 0)
 			break;
-		pc = pcpu_of(n->cpu[i]);
+		pc = pcpu_of(cpu);
 		if (!pc || pc->side != SOLO || pc->solo_vtime >= n->solo_first)
 			continue;
 		n->solo_behind++;
@@ -279,8 +280,8 @@ __noinline int elect_reserved(u32 node, u32 left, u64 now)
 }
 
 /*
- * Whoever begins to wait is counted, then looks for the mark; here it is the other way. Only when
- * nobody seems to wait: without the mark other pCPUs take what they run for the least there is.
+ * Nobody seems to wait; only then, as without the mark other pCPUs take what they run for the least
+ * there is. Whoever begins to wait is counted, then looks for the mark; here it is the other way.
  */
 static void contention_ends(struct node_state *n, u32 node)
 {
@@ -379,13 +380,14 @@ static void wake_idle(const struct node_state *n)
 	int i;
 
 	bpf_for(i, 0, MAX_CPUS) {
+		s32 cpu = cpu_at(n, i);
 		struct pcpu_state *pc;
 
-		if (i >= n->nr_cpus || i >= MAX_CPUS)
+		if (cpu < 0)
 			break;
-		pc = pcpu_of(n->cpu[i]);
+		pc = pcpu_of(cpu);
 		if (pc && !pc->side)
-			kvmgang_resched_cpu(n->cpu[i]);
+			kvmgang_resched_cpu(cpu);
 	}
 }
 
@@ -469,9 +471,11 @@ __noinline int contend(u32 node)
 	if (!n || n->contended || __sync_val_compare_and_swap(&n->contended, 0, 1))
 		return 0;
 	bpf_for(i, 0, MAX_CPUS) {
-		if (i >= n->nr_cpus || i >= MAX_CPUS)
+		s32 cpu = cpu_at(n, i);
+
+		if (cpu < 0)
 			break;
-		kvmgang_resched_cpu(n->cpu[i]);
+		kvmgang_resched_cpu(cpu);
 	}
 	return 0;
 }
