@@ -32,8 +32,8 @@ struct resched {
 	u64 at;				/* ns of ktime_get(); 0: not at all */
 	struct irq_work relay;		/* kicks @wanted as soon as interrupts are on again */
 	struct cpumask wanted;
-	call_single_data_t kick;
 	atomic_t kicked;		/* somebody has started @kick, and it has not arrived */
+	call_single_data_t kick;
 };
 
 static DEFINE_PER_CPU(struct resched, resched);

@@ -108,6 +108,16 @@ static void cgroup_limit(struct cgroup_state *c, u64 period_us, u64 quota_us, u6
 	c->quota = c->budget;
 }
 
+/* @ns more, or less, of a budget that others draw from at the time, none of which must be lost. */
+static void cgroup_change(struct cgroup_state *c, u64 quota, s64 ns)
+{
+	s64 budget = __sync_fetch_and_add(&c->budget, ns) + ns;
+	s64 bounded = quota_bounded(budget, quota, c->burst);
+
+	if (bounded != budget)
+		__sync_val_compare_and_swap(&c->budget, budget, bounded);
+}
+
 static void cgroup_refill(struct cgroup_state *c, u64 quota, u64 now)
 {
 	u64 before = c->refilled_at, periods = quota_periods(before, now, c->period);
@@ -116,8 +126,7 @@ static void cgroup_refill(struct cgroup_state *c, u64 quota, u64 now)
 						    before + periods * c->period) != before)
 		return;
 	c->promised = 0;
-	__sync_fetch_and_add(&c->budget, quota_earned(periods, quota));
-	c->budget = quota_bounded(c->budget, quota, c->burst);
+	cgroup_change(c, quota, quota_earned(periods, quota));
 }
 
 /* The first cgroup that has a limit, from @id upwards; 0: none has. */
@@ -169,8 +178,7 @@ __noinline int cgroup_draw(u64 id, u64 ns, u64 now)
 			break;
 		if (quota) {
 			cgroup_refill(c, quota, now);
-			__sync_fetch_and_sub(&c->budget, ns);
-			c->budget = quota_bounded(c->budget, quota, c->burst);
+			cgroup_change(c, quota, -(s64)ns);
 		}
 		id = c->above;
 	}

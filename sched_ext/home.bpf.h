@@ -85,6 +85,8 @@ static void home_move(struct vm *vm, u32 vm_id, u32 node)
 	__sync_fetch_and_sub(&from->homed, vm->threads);
 	__sync_fetch_and_add(&to->homed, vm->threads);
 	vm->home = node;
+	/* It was for the sake of VMs on the node that it leaves. */
+	vm->squeeze = 0;
 	kvmgang_set_home(vm_id, 1ULL << node);
 	event(node, EVENT_HOME_MOVE);
 }

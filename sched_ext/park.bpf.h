@@ -97,28 +97,48 @@ static u64 unparked_at(const struct thread *t, u64 now)
 	return until > now ? until : now + LEAST_RUN_NS;
 }
 
-/* Lets those of @node go on that may. Returns how many did. */
-__noinline int unpark(u32 node, u64 now)
+enum { NOBODY_DUE, NOT_YET, GOES_ON };
+
+/* The first one that is parked on @node, if it is time: it goes on, or must wait for longer. */
+__noinline int unpark_first(u32 node, u64 now)
 {
 	struct node_state *n = node_of(node);
 	struct task_struct *p;
-	int nr = 0, moved = 0;
 
 	if (!n)
-		return 0;
+		return NOBODY_DUE;
 	bpf_for_each(scx_dsq, p, parked_dsq(node), 0) {
 		struct thread *t = thread_of(p);
-		u64 until;
+		u64 until, dsq = parked_dsq(node);
 
-		if (p->scx.dsq_vtime > now || nr++ >= MAX_UNPARKED)
+		if (!t || p->scx.dsq_vtime > now)
 			break;
-		until = t ? unparked_at(t, now) : 0;
-		scx_bpf_dsq_move_set_vtime(&___it, until ?: t ? standing(t, n) : n->clock);
-		if (scx_bpf_dsq_move_vtime(&___it, p, until ? parked_dsq(node) : solo_dsq(node),
-					   0) && !until)
-			moved++;
+		until = unparked_at(t, now);
+		if (!until)
+			dsq = solo_dsq(node);
+		scx_bpf_dsq_move_set_vtime(&___it, until ?: standing(t, n));
+		if (!scx_bpf_dsq_move_vtime(&___it, p, dsq, 0))
+			break;
+		return until ? NOT_YET : GOES_ON;
 	}
-	return moved;
+	return NOBODY_DUE;
+}
+
+/* Lets those of @node go on that may. Do any? */
+__noinline int unpark(u32 node, u64 now)
+{
+	bool any = false;
+	int i;
+
+	bpf_for(i, 0, MAX_UNPARKED) {
+		int outcome = unpark_first(node, now);
+
+		if (outcome == NOBODY_DUE)
+			break;
+		if (outcome == GOES_ON)
+			any = true;
+	}
+	return any;
 }
 
 #endif /* KVMGANG_PARK_BPF_H */

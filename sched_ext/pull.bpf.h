@@ -13,6 +13,9 @@
  */
 #define CLOSE_NS	WINDOW_NS
 
+/* Solo tasks that have had less than one that runs, of which it is not asked where they may run. */
+#define MANY_BEHIND	8
+
 /* VMs that are asked for a member that may run on a pCPU, before this is given up. */
 #define MAX_TRIED	4
 
@@ -142,16 +145,50 @@ __noinline int pull_solo(u32 node, s32 cpu)
 	return tid && pull_tid(solo_dsq(node), cpu, tid);
 }
 
-/* Does a solo task wait that may run on @cpu, and has had less than one with @vtime? */
-__noinline int solo_is_behind(u32 node, s32 cpu, u64 vtime)
+/*
+ * pCPUs of @node that are yet to ask in this window, where @p may run, and that have a solo task
+ * farther ahead than @vtime.
+ */
+__noinline u32 solo_farther(struct task_struct *p __arg_trusted, u32 node, u64 vtime)
+{
+	struct node_state *n = node_of(node);
+	u32 nr = 0;
+	int i;
+
+	if (!n)
+		return 0;
+	bpf_for(i, 0, MAX_CPUS) {
+		s32 cpu = cpu_at(n, i);
+		struct pcpu_state *pc;
+
+		if (cpu < 0)
+			break;
+		pc = pcpu_of(cpu);
+		if (pc && pc->side == SOLO && pc->solo_vtime > vtime && !claimant(pc, n) &&
+		    may_run_on(p, cpu))
+			nr++;
+	}
+	return nr;
+}
+
+/*
+ * Must the solo task with @vtime that runs on @cpu make room for one that has had less? Not if as
+ * many others as wait are to do so first. If each did for the same one it would run on one pCPU,
+ * and on the others whoever is next and has had more: those that made room are on no queue yet.
+ */
+__noinline int solo_must_leave(u32 node, s32 cpu, u64 vtime)
 {
 	struct task_struct *p;
+	u32 behind = 0;
 
 	bpf_for_each(scx_dsq, p, solo_dsq(node), 0) {
 		if (p->scx.dsq_vtime >= vtime)
 			break;
-		if (may_run_on(p, cpu))
+		if (!may_run_on(p, cpu))
+			continue;
+		if (behind >= MANY_BEHIND || behind >= solo_farther(p, node, vtime))
 			return true;
+		behind++;
 	}
 	return false;
 }

@@ -128,11 +128,13 @@ static void ask_at(struct pcpu_state *pc, u64 at)
 	kvmgang_resched_at(at);
 }
 
-/* What runs on this pCPU from @now on, @t: when to ask again. */
-static void pace(struct pcpu_state *pc, const struct node_state *n, const struct thread *t, u64 now)
+/* @p runs on this pCPU from @now on: when to ask again. */
+static void pace(struct pcpu_state *pc, const struct node_state *n, const struct task_struct *p,
+		 struct thread *t, u64 now)
 {
 	u64 at = n->contended ? n->window_end : 0;
 
+	pc->solo_vtime = solo_prospect(p, t, pc->node, now);
 	if (n->contended && at <= now)
 		at = now + LATE_NS;
 	if (t->vm_id && t->node != pc->node)
@@ -165,7 +167,7 @@ static void keep(struct asking *a)
 	if (!a->kept)
 		return;
 	set_slice(a->prev, SLICE_NS);
-	pace(a->pc, a->n, a->t, a->now);
+	pace(a->pc, a->n, a->prev, a->t, a->now);
 }
 
 /* What ran until now is charged before anybody is compared with anybody. */
@@ -327,7 +329,7 @@ static u32 own_side(struct asking *a)
 	if (!a->t || a->leads || a->t->node != a->pc->node)
 		return 0;
 	if (a->t->side == SOLO && a->n->solo.waiting &&
-	    solo_is_behind(a->pc->node, a->cpu, standing(a->t, a->n)))
+	    solo_must_leave(a->pc->node, a->cpu, standing(a->t, a->n)))
 		return 0;
 	return a->t->side;
 }
@@ -436,6 +438,18 @@ static void settle_core(struct asking *a)
 		ask_at(a->pc, a->n->window_end > a->now ? a->n->window_end : a->now + LATE_NS);
 }
 
+/*
+ * An idle pCPU that takes a task from a queue has the clock of its run queue stand still when it
+ * reschedules the next time: wakeup_preempt() in kernel/sched/core.c believes that to be at once.
+ * It would be when the window ends; of the slice nothing would seem to be used up, and the task
+ * would go on until the tick. So it reschedules at once, which does nothing else.
+ */
+static void restart_clock(const struct asking *a)
+{
+	if (!a->prev && scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL) > 0)
+		kvmgang_resched_cpu(a->cpu);
+}
+
 SEC("struct_ops/kvmgang_dispatch")
 void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 {
@@ -453,6 +467,7 @@ void BPF_PROG(kvmgang_dispatch, s32 cpu, struct task_struct *prev)
 	dispatch(&a);
 	if (cores)
 		settle_core(&a);
+	restart_clock(&a);
 }
 
 static void insert_here(struct task_struct *p, u64 enq_flags)
@@ -467,12 +482,6 @@ static void send(struct task_struct *p, struct thread *t, s32 cpu, u64 enq_flags
 		insert_here(p, enq_flags);
 	else
 		t->called = cpu + 1;
-}
-
-/* Does isolation not keep @p from @cpu? */
-static bool may_share(const struct task_struct *p, const struct thread *t, s32 cpu)
-{
-	return !isolating() || core_open(cpu, owner_of(p, t));
 }
 
 SEC("struct_ops/kvmgang_select_cpu")
@@ -514,8 +523,11 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 		send(p, t, cpu, SCX_ENQ_PREEMPT);
 		return cpu;
 	}
-	if (may_share(p, t, prev_cpu) && wake_on_credit(t, n, prev_cpu))
-		send(p, t, prev_cpu, SCX_ENQ_PREEMPT);
+	cpu = wake_on_credit(p, t, n, prev_cpu);
+	if (cpu >= 0) {
+		send(p, t, cpu, SCX_ENQ_PREEMPT);
+		return cpu;
+	}
 	return prev_cpu;
 }
 
@@ -539,9 +551,9 @@ static s32 pick_idle(struct task_struct *p, const struct thread *t, const struct
 	bpf_for(i, 0, MAX_VICTIMS) {
 		struct pcpu_state *pc;
 
-		if (i >= n->nr_cpus || i >= MAX_CPUS)
+		cpu = cpu_at(n, i);
+		if (cpu < 0)
 			break;
-		cpu = n->cpu[i];
 		pc = pcpu_of(cpu);
 		if (pc && !pc->side && may_run_on(p, cpu) && may_share(p, t, cpu) &&
 		    scx_bpf_test_and_clear_cpu_idle(cpu))
@@ -622,7 +634,7 @@ void BPF_PROG(kvmgang_enqueue, struct task_struct *p, u64 enq_flags)
 	}
 	/* select_cpu() is not called for a task that has no choice. */
 	if (enq_flags & SCX_ENQ_WAKEUP && p->nr_cpus_allowed == 1 &&
-	    may_share(p, t, scx_bpf_task_cpu(p)) && wake_on_credit(t, n, scx_bpf_task_cpu(p))) {
+	    wake_on_credit(p, t, n, scx_bpf_task_cpu(p)) >= 0) {
 		send(p, t, scx_bpf_task_cpu(p), enq_flags | SCX_ENQ_PREEMPT);
 		if (!t->called)
 			return;
@@ -710,7 +722,7 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 		t->home_cpu = bpf_get_smp_processor_id() + 1;
 	pc->side = t->side;
 	pc->next = 0;
-	pace(pc, n, t, now);
+	pace(pc, n, p, t, now);
 }
 
 SEC("struct_ops/kvmgang_stopping")
@@ -902,11 +914,10 @@ static int learn_cpus(void)
 SEC("struct_ops.s/kvmgang_init")
 s32 BPF_PROG(kvmgang_init)
 {
-	struct queue_maker *maker = queue_maker();
 	s32 err;
 	u32 node;
 
-	err = check_kfunc_abi() ?: learn_cpus() ?: reviewer_init();
+	err = check_kfunc_abi() ?: learn_cpus();
 	if (err)
 		return err;
 	bpf_for(node, 0, MAX_NODES) {
@@ -918,10 +929,9 @@ s32 BPF_PROG(kvmgang_init)
 		if (err)
 			return err;
 	}
-	if (!maker)
-		return -ENOENT;
-	err = bpf_wq_init(&maker->wq, &queue_makers, 0);
-	return err ?: bpf_wq_set_callback(&maker->wq, make_queues, 0) ?: target_init();
+	return worker_init(QUEUE_WORKER, make_queues) ?:
+	       worker_init(REVIEW_WORKER, review_cgroups) ?:
+	       worker_init(TARGET_WORKER, target_work);
 }
 
 SEC("struct_ops/kvmgang_exit")

@@ -132,8 +132,10 @@ struct node_state {
 	u64 clock_before;	/* at the last election */
 	u64 stride;		/* mean of what it goes on in a window */
 	u64 waiting;		/* tasks on the node's queues */
-	u64 solo_vtime;		/* of the solo task that was charged last */
-	u32 solo_elected;	/* in the election that is going on, as are these three: */
+	u32 solo_elected;	/* in the election that is going on, as are all these: */
+	u64 solo_first;		/* least virtual time of the solo tasks that wait, ... */
+	u64 solo_vtime;		/* ... or run, ... */
+	u32 solo_behind;	/* ... and those of them that come before all that wait */
 	u32 clocked;		/* the clock follows the most entitled of those that wait */
 	u32 elected, members;	/* VMs so far, and their slots */
 	u32 width;		/* mean number of runnable members of the ganged VMs */
@@ -147,7 +149,8 @@ struct node_state {
 	u64 ran;		/* ns, all who are at home here, in this period */
 	u64 allowance;		/* milli-pCPU of those without a target, if it squeezes them */
 	u32 squeezes;
-	u32 target_doubts;	/* periods that spoke against the present state */
+	u32 target_doubts;	/* periods in a row that spoke against the present state, ... */
+	u32 target_misses;	/* ... and in which others had the least, and that did not do */
 	struct bpf_cpumask __kptr *mask;	/* of @cpu; never changed */
 	u32 nr_cpus;
 	u16 cpu[MAX_CPUS];
@@ -160,6 +163,7 @@ struct pcpu_state {
 	u32 node;
 	s32 next;		/* tid of the one to run next, by directed yield */
 	u32 side;		/* whose task runs, SOLO, or 0 when idle: a hint */
+	u64 solo_vtime;		/* of a solo task that runs: as of the end of the window */
 	/* See isolate.bpf.h; only while somebody is isolated. */
 	u32 core;		/* its first pCPU */
 	u32 thread;		/* which one of the core's this is */
@@ -245,6 +249,12 @@ static struct pcpu_state *pcpu_of(s32 cpu)
 	u32 id = cpu;
 
 	return bpf_map_lookup_elem(&pcpus, &id);
+}
+
+/* The @i-th pCPU of @n; -1: there are not so many. */
+static s32 cpu_at(const struct node_state *n, u32 i)
+{
+	return i < n->nr_cpus && i < MAX_CPUS ? n->cpu[i] : -1;
 }
 
 /* Where solo tasks of a node wait, by virtual time. */

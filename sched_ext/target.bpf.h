@@ -20,6 +20,7 @@
 
 #include "limit.bpf.h"
 #include "target.h"
+#include "worker.bpf.h"
 
 /* Whoever is throttled gets this at least, by which his turns come once a second. */
 #define LEAST_RATE	10
@@ -28,19 +29,11 @@
 #define GIVE_UP_PERIODS	3
 #define RESUME_PERIODS	10
 
+/* And so many before it is told that they are missed: for a few a host task may have the pCPUs. */
+#define MISSED_PERIODS	10
+
 /* Different numbers of shares that are told apart; whoever has still less gets the least. */
 #define MAX_SHARES	16
-
-struct target_worker {
-	struct bpf_wq wq;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct target_worker);
-} target_workers SEC(".maps");
 
 /* When the period is over. */
 __u64 target_due;
@@ -56,7 +49,8 @@ struct looking {
 	u64 allowed;		/* and may */
 	u64 want;		/* VMs with targets */
 	u64 used, least;	/* others: what they did use, and what they must have */
-	u64 ran;		/* all VMs */
+	u64 ran;		/* all VMs, ... */
+	u64 total;		/* ... and host tasks */
 	/* While what others may use is being given away: */
 	u64 left;
 	u32 below_shares;	/* those that have so many or more have theirs */
@@ -260,8 +254,8 @@ static bool target_judge(struct node_state *n, struct target_report *report,
 			 const struct looking *l)
 {
 	bool was_feasible = report->state != TARGET_UNMET;
-	u64 all = 1000ULL * l->nr_cpus, ran = period_rate(l, n->ran);
-	u64 taken = l->least + (ran > l->ran ? ran - l->ran : 0);
+	u64 all = 1000ULL * l->nr_cpus;
+	u64 taken = l->least + (l->total > l->ran ? l->total - l->ran : 0);
 	bool feasible;
 
 	report->want = l->want;
@@ -280,7 +274,7 @@ static bool target_judge(struct node_state *n, struct target_report *report,
 /* What the others may use from now on; the targets can be kept. */
 static enum target_state target_control(struct node_state *n, struct looking *l)
 {
-	u64 all = 1000ULL * l->nr_cpus, used = period_rate(l, n->ran);
+	u64 all = 1000ULL * l->nr_cpus, idle = l->total < all ? all - l->total : 0;
 	s64 excess = l->above ?: l->below;
 
 	if (!n->squeezes) {
@@ -289,7 +283,7 @@ static enum target_state target_control(struct node_state *n, struct looking *l)
 		n->squeezes = 1;
 		n->allowance = l->used;
 	}
-	n->allowance = target_step(n->allowance, excess, l->aim, used < all ? all - used : 0);
+	n->allowance = target_step(n->allowance, excess, l->aim, idle);
 	if (n->allowance >= all) {
 		unsqueeze(n, l);
 		return TARGET_KEPT;
@@ -297,7 +291,11 @@ static enum target_state target_control(struct node_state *n, struct looking *l)
 	if (n->allowance < l->least)
 		n->allowance = l->least;
 	squeeze(l, n->allowance);
-	return n->allowance > l->least || !l->above ? TARGET_KEPT : TARGET_LEAST;
+	if (l->above && n->allowance == l->least)
+		n->target_misses++;
+	else
+		n->target_misses = 0;
+	return n->target_misses < MISSED_PERIODS ? TARGET_KEPT : TARGET_LEAST;
 }
 
 static void look_begins(struct looking *l, u32 node, struct node_state *n, u64 now)
@@ -314,12 +312,12 @@ static void look_ends(struct looking *l, struct node_state *n, struct target_rep
 {
 	enum target_state state = TARGET_NONE;
 
+	l->total = period_rate(l, __sync_lock_test_and_set(&n->ran, 0));
 	if (l->allowed)
 		state = target_judge(n, report, l) ? target_control(n, l) : TARGET_UNMET;
 	if (state == TARGET_NONE || state == TARGET_UNMET)
 		unsqueeze(n, l);
 	report->state = state;
-	n->ran = 0;
 }
 
 /* Looks at a node before all VMs are looked at, and after. */
@@ -351,33 +349,14 @@ static int target_work(void *map, int *key, void *value)
 	return 0;
 }
 
-static struct target_worker *target_worker(void)
-{
-	u32 zero = 0;
-
-	return bpf_map_lookup_elem(&target_workers, &zero);
-}
-
-static int target_init(void)
-{
-	struct target_worker *worker = target_worker();
-
-	if (!worker)
-		return -ENOENT;
-	return bpf_wq_init(&worker->wq, &target_workers, 0) ?:
-	       bpf_wq_set_callback(&worker->wq, target_work, 0);
-}
-
 /* Has the targets looked at if a period is over. */
 static void target_ask(u64 now)
 {
-	struct target_worker *worker = target_worker();
 	u64 due = target_due;
 
-	if (now < due || !worker ||
-	    __sync_val_compare_and_swap(&target_due, due, now + TARGET_PERIOD_NS) != due)
-		return;
-	bpf_wq_start(&worker->wq, 0);
+	if (now >= due &&
+	    __sync_val_compare_and_swap(&target_due, due, now + TARGET_PERIOD_NS) == due)
+		worker_start(TARGET_WORKER);
 }
 
 #endif /* KVMGANG_TARGET_BPF_H */

@@ -10,6 +10,7 @@
 #define KVMGANG_THREAD_BPF_H
 
 #include "vm_cgroup.bpf.h"
+#include "worker.bpf.h"
 
 /*
  * Does a VM gang whose setting is auto? A vCPU that spins for its siblings does not sleep. Where
@@ -29,24 +30,6 @@ struct {
 	__uint(max_entries, MAX_VMS);
 	__type(value, u64);
 } wanted_queues SEC(".maps");
-
-struct queue_maker {
-	struct bpf_wq wq;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct queue_maker);
-} queue_makers SEC(".maps");
-
-static struct queue_maker *queue_maker(void)
-{
-	u32 zero = 0;
-
-	return bpf_map_lookup_elem(&queue_makers, &zero);
-}
 
 /* What @t is counted in; *@vm is its VM if that gangs. */
 static struct entity *entity_of(const struct thread *t, struct vm **vm)
@@ -115,7 +98,7 @@ static void uncount_waiting(struct thread *t)
 	ready_ends(t);
 }
 
-/* Runs where it may sleep. */
+/* Creating a queue may sleep. */
 static int make_queues(void *map, int *key, void *value)
 {
 	u64 dsq;
@@ -138,13 +121,11 @@ static int make_queues(void *map, int *key, void *value)
 static void want_queue(struct vm *vm, u32 vm_id, u32 node)
 {
 	u64 dsq = vm_dsq(vm_id, node);
-	struct queue_maker *maker = queue_maker();
 
-	if (!maker || __sync_val_compare_and_swap(&vm->queue[node % MAX_NODES], NO_QUEUE,
-						  QUEUE_WANTED))
+	if (__sync_val_compare_and_swap(&vm->queue[node % MAX_NODES], NO_QUEUE, QUEUE_WANTED))
 		return;
 	bpf_map_push_elem(&wanted_queues, &dsq, BPF_ANY);
-	bpf_wq_start(&maker->wq, 0);
+	worker_start(QUEUE_WORKER);
 }
 
 static bool has_queue(struct vm *vm, u32 vm_id, u32 node)
@@ -275,7 +256,7 @@ static void sample_burst(struct vm *vm, struct thread *t)
 static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u64 ns)
 {
 	struct entity *e = &vm->on[t->node % MAX_NODES];
-	u64 lead = LEAD_WINDOWS * WINDOW_NS * (vm->threads ?: 1);
+	u64 lead = LEAD_WINDOWS * WINDOW_NS * (vm->threads ?: 1), vtime;
 
 	t->vtime += ns;
 	if (vm->front < t->vtime)
@@ -283,21 +264,27 @@ static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u
 	t->burst += ns;
 	if (t->burst >= WINDOW_NS)
 		sample_burst(vm, t);
-	__sync_fetch_and_add(&e->vtime, fair_charge(ns, vm->shares));
+	ns = fair_charge(ns, vm->shares);
+	vtime = __sync_fetch_and_add(&e->vtime, ns) + ns;
 	if (!n->contended)
-		clock_advance(n, e->vtime);
+		clock_advance(n, vtime);
 	else
-		e->vtime = fair_ceiling(e->vtime,
-					vtime_ceiling(n, fair_charge(lead, vm->shares)));
+		vtime_bring(&e->vtime, vtime,
+			    fair_ceiling(vtime, vtime_ceiling(n, fair_charge(lead, vm->shares))));
 }
 
 /* A host task is entitled to as much as one vCPU, not to as much as a VM. */
-static void charge_host(struct node_state *n, struct thread *t, u64 ns, u32 weight)
+static u64 host_vtime(const struct node_state *n, const struct task_struct *p,
+		      const struct thread *t, u64 ns)
 {
-	u32 width = n->width ?: 1;
-	u64 lead = fair_charge(LEAD_WINDOWS * WINDOW_NS * width, weight);
+	return fair_charge(ns * (n->width ?: 1), weight_of(p, t));
+}
 
-	t->vtime += fair_charge(ns * width, weight);
+static void charge_host(struct node_state *n, const struct task_struct *p, struct thread *t, u64 ns)
+{
+	u64 lead = host_vtime(n, p, t, LEAD_WINDOWS * WINDOW_NS);
+
+	t->vtime += host_vtime(n, p, t, ns);
 	if (!n->contended)
 		clock_advance(n, t->vtime);
 	else
@@ -310,7 +297,7 @@ static u64 standing(struct thread *t, const struct node_state *n)
 	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
 	u64 *vtime = vm ? &vm->on[t->node % MAX_NODES].vtime : &t->vtime;
 
-	*vtime = fair_floor(*vtime, n->clock, LAG_NS);
+	vtime_raise(vtime, n);
 	return *vtime;
 }
 
@@ -332,13 +319,32 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 	if (vm)
 		charge_vcpu(n, vm, t, ns);
 	else
-		charge_host(n, t, ns, weight_of(p, t));
+		charge_host(n, p, t, ns);
 	if (t->limited)
 		cgroup_draw(t->limited, ns, now);
 	if (t->limited && vm)
 		vm_cgroup_check(t, now);
-	if (t->side == SOLO)
-		n->solo_vtime = standing(t, n);
+}
+
+/*
+ * Where @p, a solo task that runs on a pCPU of @node from @now on, will stand when the window ends.
+ * NOBODY's, when it does not belong to the node: then it has another clock.
+ */
+static u64 solo_prospect(const struct task_struct *p, struct thread *t, u32 node, u64 now)
+{
+	struct node_state *n = t->side == SOLO && t->node == node ? node_of(node) : NULL;
+	u64 left, more;
+	struct vm *vm;
+
+	if (!n)
+		return NOBODY;
+	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	left = n->window_end > now ? n->window_end - now : 0;
+	/* Not one or the other: of both clang makes one load, which the verifier does not have. */
+	more = host_vtime(n, p, t, left);
+	if (vm)
+		more = fair_charge(left, vm->shares);
+	return standing(t, n) + more;
 }
 
 /* The thread ends; its VM's last one takes the VM with it. */

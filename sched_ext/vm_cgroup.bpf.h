@@ -29,6 +29,7 @@
 
 #include "cgroup.bpf.h"
 #include "limit.bpf.h"
+#include "worker.bpf.h"
 
 int kvmgang_set_cgroup(u32 vm_id, u32 key, u64 value) __ksym;
 
@@ -46,30 +47,12 @@ struct {
 	__type(value, u64);		/* id of a VM << 32 | pid of its VMM */
 } wanted_reviews SEC(".maps");
 
-struct reviewer {
-	struct bpf_wq wq;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct reviewer);
-} reviewers SEC(".maps");
-
 /*
  * The work item's own: which review it is at, the vCPUs that it came across, what their cgroups
  * leave to them, and the cgroup of one of them. Not variables of a function: the verifier would
  * count along with them.
  */
 __u64 census, census_vcpus, census_sum, census_first;
-
-static struct reviewer *reviewer(void)
-{
-	u32 zero = 0;
-
-	return bpf_map_lookup_elem(&reviewers, &zero);
-}
 
 /* Milli-pCPU that @c allows; 0: any. */
 static u64 rate_of(const struct cgroup_state *c)
@@ -283,31 +266,19 @@ static int review_cgroups(void *map, int *key, void *value)
 	return 0;
 }
 
-static int reviewer_init(void)
-{
-	struct reviewer *r = reviewer();
-
-	if (!r)
-		return -ENOENT;
-	return bpf_wq_init(&r->wq, &reviewers, 0) ?:
-	       bpf_wq_set_callback(&r->wq, review_cgroups, 0);
-}
-
 /* Has the cgroups of @vm, which is that of vCPU @t, looked at if there is something new. */
 static void vm_cgroup_refresh(const struct task_struct *p, struct thread *t, struct vm *vm)
 {
 	u64 generation = *(volatile u64 *)&cgroup_generation;
 	u64 wanted = (u64)t->vm_id << 32 | (u32)p->tgid;
-	struct reviewer *r;
 
 	t->limited = vm->limited;
 	if (vm->cgroup_seen == generation)
 		return;
-	r = reviewer();
-	if (!r || bpf_map_push_elem(&wanted_reviews, &wanted, BPF_ANY))
+	if (bpf_map_push_elem(&wanted_reviews, &wanted, BPF_ANY))
 		return;
 	vm->cgroup_seen = generation;
-	bpf_wq_start(&r->wq, 0);
+	worker_start(REVIEW_WORKER);
 }
 
 /* Has a budget above @vm been used up? Then all of it stops. */

@@ -41,11 +41,13 @@ __noinline int wake_target(struct task_struct *p __arg_trusted, s32 cpu, u32 nod
 	if (!n || (pc && pc->side))
 		return cpu;
 	bpf_for(i, 0, MAX_VICTIMS) {
-		if (i >= n->nr_cpus || i >= MAX_CPUS)
+		s32 other = cpu_at(n, i);
+
+		if (other < 0)
 			break;
-		pc = pcpu_of(n->cpu[i]);
-		if (pc && pc->side && may_run_on(p, n->cpu[i]))
-			return n->cpu[i];
+		pc = pcpu_of(other);
+		if (pc && pc->side && may_run_on(p, other))
+			return other;
 	}
 	return cpu;
 }
@@ -79,11 +81,10 @@ __noinline int wake_into_slot(struct task_struct *p __arg_trusted, s32 prev_cpu,
 	if (claim_cpu(prev_cpu, node, n, side))
 		return prev_cpu;
 	bpf_for(i, 0, MAX_VICTIMS) {
-		s32 cpu;
+		s32 cpu = cpu_at(n, i);
 
-		if (i >= n->nr_cpus || i >= MAX_CPUS)
+		if (cpu < 0)
 			break;
-		cpu = n->cpu[i];
 		if (may_run_on(p, cpu) && claim_cpu(cpu, node, n, side))
 			return cpu;
 	}
@@ -91,26 +92,74 @@ __noinline int wake_into_slot(struct task_struct *p __arg_trusted, s32 prev_cpu,
 	return -1;
 }
 
-/* Has @t run on @cpu on credit? One at a time does. */
-static bool wake_on_credit(struct thread *t, const struct node_state *n, s32 cpu)
+/* Does isolation not keep @p from @cpu? */
+static bool may_share(const struct task_struct *p, const struct thread *t, s32 cpu)
 {
-	struct vm *vm = t->side != SOLO ? vm_of(t->side) : NULL;
-	u64 now = bpf_ktime_get_ns(), old, length = CREDIT_NS, lag = CREDIT_LAG_NS;
-	struct pcpu_state *pc = pcpu_of(cpu);
+	return !isolating() || core_open(cpu, owner_of(p, t));
+}
 
-	if (vm && vm->sensitive) {
-		length = WINDOW_NS;
-		lag = 0;
-	}
-	if (!pc || !pc->side || (vm && (is_strict(vm) || vm->throttled)) ||
-	    standing(t, n) + lag >= n->clock)
+/* For how long @t may run on credit; 0: it has none. */
+static u64 credit_of(struct thread *t, const struct node_state *n)
+{
+	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	bool sensitive = vm && vm->sensitive;
+
+	if (vm && (is_strict(vm) || vm->throttled))
+		return 0;
+	if (standing(t, n) + (sensitive ? 0 : CREDIT_LAG_NS) >= n->clock)
+		return 0;
+	return sensitive ? WINDOW_NS : CREDIT_NS;
+}
+
+/* One at a time runs on @cpu on credit. */
+static bool credit_take(s32 cpu, u32 node, u64 now, u64 length)
+{
+	struct pcpu_state *pc = pcpu_of(cpu);
+	u64 old;
+
+	if (!pc || pc->node != node || !pc->side)
 		return false;
 	old = pc->credit_until;
-	if (now < old || __sync_val_compare_and_swap(&pc->credit_until, old, now + length) != old)
+	if (now < old)
 		return false;
-	event(pc->node, EVENT_CREDIT);
+	return __sync_val_compare_and_swap(&pc->credit_until, old, now + length) == old;
+}
+
+/* Where @p runs on credit: on @cpu, or else another pCPU of @node; -1: each has somebody. */
+__noinline s32 credit_cpu(struct task_struct *p __arg_trusted, s32 cpu, u32 node, u64 length)
+{
+	struct node_state *n = node_of(node);
+	struct thread *t = thread_of(p);
+	u64 now = bpf_ktime_get_ns();
+	int i;
+
+	if (!n)
+		return -1;
+	if (may_share(p, t, cpu) && credit_take(cpu, node, now, length))
+		return cpu;
+	bpf_for(i, 0, MAX_VICTIMS) {
+		cpu = cpu_at(n, i);
+		if (cpu < 0)
+			break;
+		if (may_run_on(p, cpu) && may_share(p, t, cpu) &&
+		    credit_take(cpu, node, now, length))
+			return cpu;
+	}
+	return -1;
+}
+
+/* Has @p run on credit on @cpu or another pCPU: which? -1: on none. */
+static s32 wake_on_credit(struct task_struct *p, struct thread *t, const struct node_state *n,
+			  s32 cpu)
+{
+	u64 length = credit_of(t, n);
+
+	cpu = length ? credit_cpu(p, cpu, t->node, length) : -1;
+	if (cpu < 0)
+		return -1;
+	event(t->node, EVENT_CREDIT);
 	t->credit = true;
-	return true;
+	return cpu;
 }
 
 #endif /* KVMGANG_WAKE_BPF_H */

@@ -53,10 +53,30 @@
 /* VMs that get a part of one window by their reservations. */
 #define MAX_RESERVED	16
 
+/* In the place of a virtual time, of nobody. */
+#define NOBODY	(~0ULL)
+
 static void clock_advance(struct node_state *n, u64 vtime)
 {
 	if (n->clock < vtime)
 		n->clock = vtime;
+}
+
+/*
+ * A VM's @vtime, which was @old, is brought within bounds, unless it changes at that moment: at the
+ * end of a window each pCPU charges what it ran, and none of that must be lost.
+ */
+static void vtime_bring(u64 *vtime, u64 old, u64 bounded)
+{
+	if (bounded != old)
+		__sync_val_compare_and_swap(vtime, old, bounded);
+}
+
+static void vtime_raise(u64 *vtime, const struct node_state *n)
+{
+	u64 old = *vtime;
+
+	vtime_bring(vtime, old, fair_floor(old, n->clock, LAG_NS));
 }
 
 static u64 stride_of(const struct node_state *n)
@@ -136,14 +156,57 @@ static bool gangs_have(const struct gangs *gangs, u32 vm_id)
 	return false;
 }
 
-/* The least virtual time of the solo tasks that wait; 0: none does. */
+/* The least virtual time of the solo tasks that wait. */
 __noinline u64 solo_head(u32 node)
 {
 	struct task_struct *p = scx_bpf_dsq_peek(solo_dsq(node));
 
 	if (!p)
-		return 0;
+		return NOBODY;
 	return p->scx.dsq_vtime;
+}
+
+/* How far the solo tasks of @node have come, those that run on its pCPUs and those that wait. */
+__noinline int look_at_solo(u32 node)
+{
+	struct node_state *n = node_of(node);
+	int i;
+
+	if (!n)
+		return 0;
+	n->solo_first = solo_head(node);
+	n->solo_vtime = n->solo_first;
+	n->solo_behind = 0;
+	bpf_for(i, 0, MAX_CPUS) {
+		s32 cpu = cpu_at(n, i);
+		struct pcpu_state *pc;
+
+		if (cpu < 0)
+			break;
+		pc = pcpu_of(cpu);
+		if (!pc || pc->side != SOLO || pc->solo_vtime >= n->solo_first)
+			continue;
+		n->solo_behind++;
+		if (pc->solo_vtime < n->solo_vtime)
+			n->solo_vtime = pc->solo_vtime;
+	}
+	n->solo_vtime = fair_floor(n->solo_vtime, n->clock, LAG_NS);
+	return 0;
+}
+
+/*
+ * Solo tasks get what there is of @left. The clock follows the first of them if pCPUs are too few
+ * for those that are before all that wait, and else these have all that they can use.
+ */
+static u32 elect_solo(struct node_state *n, struct gangs *gangs, u32 left)
+{
+	u64 vtime = n->solo_behind < left ? n->solo_first : n->solo_vtime;
+
+	n->solo_elected = 1;
+	/* Who waits is counted before he is on the queue. */
+	if (vtime != NOBODY)
+		clock_follow(n, &n->unparked, vtime);
+	return gangs_add(gangs, SOLO, RUNNABLE, &n->unparked, left, false);
 }
 
 /*
@@ -170,11 +233,9 @@ __noinline int elect_one(u32 node, u32 left, int first)
 	if (!vm)
 		return -1;
 	e = &vm->on[node];
-	e->vtime = fair_floor(e->vtime, n->clock, LAG_NS);
+	vtime_raise(&e->vtime, n);
 	if (!n->solo_elected && n->unparked.runnable && n->solo_vtime <= e->vtime) {
-		n->solo_elected = 1;
-		clock_follow(n, &n->unparked, n->solo_vtime);
-		slots = gangs_add(gangs, SOLO, RUNNABLE, &n->unparked, left, false);
+		slots = elect_solo(n, gangs, left);
 		left -= slots;
 	}
 	clock_follow(n, e, e->vtime);
@@ -221,6 +282,17 @@ __noinline int elect_reserved(u32 node, u32 left, u64 now)
 	return all - left;
 }
 
+/*
+ * Nobody seems to wait; only then, as without the mark other pCPUs take what they run for the least
+ * there is. Whoever begins to wait is counted, then looks for the mark; here it is the other way.
+ */
+static void contention_ends(struct node_state *n, u32 node)
+{
+	__sync_lock_test_and_set(&n->contended, 0);
+	if (unparked(n, node, *(volatile u64 *)&n->waiting))
+		n->contended = 1;
+}
+
 /* The next window of @node; only one pCPU at a time is here. */
 __noinline int elect(u32 node, u64 now)
 {
@@ -242,7 +314,7 @@ __noinline int elect(u32 node, u64 now)
 	n->members = 0;
 	clock_measure(n);
 	left -= elect_reserved(node, left, now);
-	n->solo_vtime = fair_floor(solo_head(node) ?: n->solo_vtime, n->clock, LAG_NS);
+	look_at_solo(node);
 	bpf_for(i, 0, MAX_GANGS - 1) {
 		int slots;
 
@@ -254,10 +326,8 @@ __noinline int elect(u32 node, u64 now)
 		misfits += !slots;
 		left -= slots;
 	}
-	if (!n->solo_elected && left && n->unparked.runnable) {
-		clock_follow(n, &n->unparked, n->solo_vtime);
-		gangs_add(gangs, SOLO, RUNNABLE, &n->unparked, left, false);
-	}
+	if (!n->solo_elected && left && n->unparked.runnable)
+		elect_solo(n, gangs, left);
 	if (gangs->nr)
 		clock_follow_first(n, node, &gangs->gang[0]);
 	bpf_for(i, 0, MAX_GANGS) {
@@ -267,10 +337,8 @@ __noinline int elect(u32 node, u64 now)
 	}
 	n->width = n->elected ? (n->members + n->elected - 1) / n->elected : 1;
 	event(node, EVENT_WINDOW);
-	/* Whoever begins to wait is counted, then looks for the mark; here it is the other way. */
-	__sync_lock_test_and_set(&n->contended, 0);
-	if (unparked(n, node, *(volatile u64 *)&n->waiting))
-		n->contended = 1;
+	if (!unparked(n, node, *(volatile u64 *)&n->waiting))
+		contention_ends(n, node);
 	n->window_end = n->contended ? fair_window_end(now, WINDOW_NS) : 0;
 	__sync_fetch_and_add(&n->window, 1);
 	return 0;
@@ -315,13 +383,14 @@ static void wake_idle(const struct node_state *n)
 	int i;
 
 	bpf_for(i, 0, MAX_CPUS) {
+		s32 cpu = cpu_at(n, i);
 		struct pcpu_state *pc;
 
-		if (i >= n->nr_cpus || i >= MAX_CPUS)
+		if (cpu < 0)
 			break;
-		pc = pcpu_of(n->cpu[i]);
+		pc = pcpu_of(cpu);
 		if (pc && !pc->side)
-			kvmgang_resched_cpu(n->cpu[i]);
+			kvmgang_resched_cpu(cpu);
 	}
 }
 
@@ -472,9 +541,11 @@ __noinline int contend(u32 node)
 	if (!n || n->contended || __sync_val_compare_and_swap(&n->contended, 0, 1))
 		return 0;
 	bpf_for(i, 0, MAX_CPUS) {
-		if (i >= n->nr_cpus || i >= MAX_CPUS)
+		s32 cpu = cpu_at(n, i);
+
+		if (cpu < 0)
 			break;
-		kvmgang_resched_cpu(n->cpu[i]);
+		kvmgang_resched_cpu(cpu);
 	}
 	return 0;
 }

@@ -12,7 +12,12 @@
 /* To attach takes an emulated CPU some seconds. */
 #define TIMEOUT_S	300
 
-struct service guests_begin(int nr)
+uint64_t worth(uint64_t milli)
+{
+	return milli * WATCH_MS * NSEC_PER_MSEC / 1000;
+}
+
+struct service guests_begin_with(int nr, const char *option)
 {
 	alarm(TIMEOUT_S);
 	if (access("/sys/kernel/sched_ext", F_OK))
@@ -20,7 +25,12 @@ struct service guests_begin(int nr)
 	if (nr_cpus() < nr)
 		tap_skip("needs %d CPUs", nr);
 	policy_begin();
-	return service_start(NULL, "--once");
+	return service_start(NULL, option);
+}
+
+struct service guests_begin(int nr)
+{
+	return guests_begin_with(nr, "--once");
 }
 
 void guests_end(struct service *service)

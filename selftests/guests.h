@@ -15,11 +15,20 @@
 /* In which what was before, or a first choice, no longer shows. */
 #define SETTLE_MS	300
 
+/* For how long it is looked what guests get. */
+#define WATCH_MS	1000
+
+/* ns that @milli thousandths of a pCPU are in WATCH_MS. */
+uint64_t worth(uint64_t milli);
+
 /* The scheduler's. */
 #define WINDOW_NS	(6 * NSEC_PER_MSEC)
 
 /* Skips the test on a host with fewer than @nr pCPUs, or without sched_ext. */
 struct service guests_begin(int nr);
+
+/* The same with another option of kvmgang run than --once, or with none. */
+struct service guests_begin_with(int nr, const char *option);
 
 /* Shares are of a node: what several are worth together depends on who lives where. */
 struct service guests_begin_on_one_node(void);

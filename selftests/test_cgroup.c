@@ -411,11 +411,56 @@ static void test_slice(void)
 	cgroups_end(&service);
 }
 
+/* As many as there are pCPUs of each kind: within a tenth the second have @wanted times as much. */
+static void expect_hog_ratio(const struct hog *few, const struct hog *many, uint64_t wanted)
+{
+	uint64_t ran[2];
+
+	sleep_ms(SETTLE_MS);
+	ran[0] = hogs_ran(few, 4);
+	ran[1] = hogs_ran(many, 4);
+	sleep_ms(WATCH_MS);
+	ran[0] = hogs_ran(few, 4) - ran[0];
+	ran[1] = hogs_ran(many, 4) - ran[1];
+	tap_note("%lu ns and %lu ns", ran[0], ran[1]);
+	EXPECT(10 * ran[1], >=, 9 * wanted * ran[0]);
+	EXPECT(10 * ran[1], <=, 11 * wanted * ran[0]);
+}
+
+/* Of nested cgroups the product counts. Who moves takes nothing with him. */
+static void test_host_weight(void)
+{
+	struct hog light[4], heavy[4];
+	struct service service;
+	int i;
+
+	cgroups_begin();
+	cgroup_write("/a", "cpu.weight", "200");
+	cgroup_write("/a/c", "cpu.weight", "300");
+	service = guests_begin_on_one_node();
+	if (nr_cpus() != 4)
+		tap_skip("needs 4 CPUs, no more");
+	hogs_start(light, 4, "/b");
+	hogs_start(heavy, 4, "/a/c");
+	expect_hog_ratio(light, heavy, 6);
+	cgroup_write("/a", "cpu.weight", "100");
+	expect_hog_ratio(light, heavy, 3);
+	for (i = 0; i < 4; i++)
+		cgroup_join("/a", heavy[i].tid);
+	if (rmdir(BASE "/a/c"))
+		die("rmdir: %m");
+	expect_hog_ratio(light, heavy, 1);
+	hogs_stop(light, 4);
+	hogs_stop(heavy, 4);
+	cgroups_end(&service);
+}
+
 TAP_MAIN(
 	{ "host tasks have what cpu.max says", test_max },
 	{ "limits within limits", test_nested },
 	{ "a hundred tasks and a millisecond in a second", test_least },
 	{ "tasks that have used their cpu.max up are in no guest's way", test_beside_guests },
+	{ "host tasks have what their cgroups' weights say", test_host_weight },
 	{ "the weight of a VM's cgroup is its shares", test_weight },
 	{ "the cpu.max of a VM's cgroup is its limit", test_limit },
 	{ "a cpu.max that several VMs share", test_slice },

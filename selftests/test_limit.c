@@ -9,14 +9,6 @@
 #include "snap.h"
 #include "tap.h"
 
-#define WATCH_MS	1000
-
-/* ns that @milli thousandths of a pCPU are in WATCH_MS. */
-static uint64_t worth(uint64_t milli)
-{
-	return milli * WATCH_MS * NSEC_PER_MSEC / 1000;
-}
-
 /* Far fewer pCPUs than the guest has vCPUs that wait for each other: they have them together. */
 static void test_limit(void)
 {

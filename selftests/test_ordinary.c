@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "guests.h"
 #include "host.h"
 #include "policy.h"
 #include "service.h"
@@ -24,12 +25,6 @@
 #include "tap.h"
 #include "vmm.h"
 #include "witness.h"
-
-/* To attach takes an emulated CPU some seconds, and more when guests run. */
-#define TIMEOUT_S	300
-
-/* In which what was before no longer shows. */
-#define SETTLE_MS	300
 
 /* Of the guest that sleeps. */
 #define TICK_NS		(2 * NSEC_PER_MSEC)
@@ -44,23 +39,15 @@ static int scene(void)
 
 static struct service begin(const char *option)
 {
-	alarm(TIMEOUT_S);
-	if (access("/sys/kernel/sched_ext", F_OK))
-		tap_skip("the kernel has no sched_ext");
-	if (nr_cpus() < 4)
-		tap_skip("needs 4 CPUs");
 	pin_thread(0, nth_cpu(0));
-	policy_begin();
-	return service_start(NULL, option);
+	return guests_begin_with(4, option);
 }
 
 /* It still schedules: who is thrown out at the last moment may have no time to say so. */
 static void end(struct service *service)
 {
 	EXPECT(scheduler_is("enabled"), ==, true);
-	if (!EXPECT(service_end(service, SIGTERM), ==, 0))
-		tap_note("%s", service->said);
-	EXPECT(scheduler_is("disabled"), ==, true);
+	guests_end(service);
 }
 
 /* VMs of each kind. */
@@ -73,7 +60,7 @@ struct guests {
 	struct snap last;
 };
 
-static void guests_begin(struct guests *guests)
+static void guests_run(struct guests *guests)
 {
 	int i;
 
@@ -101,7 +88,7 @@ static void guests_start(struct guests *guests)
 			[MEETS] = vm_new(2),
 		},
 	};
-	guests_begin(guests);
+	guests_run(guests);
 }
 
 /* So few that the scheduler can be attached beside them in bearable time. */
@@ -111,7 +98,7 @@ static void guests_start_few(struct guests *guests)
 		.nr = MEETS,
 		.vm = { [SLEEPS] = vm_new(1), [WATCHED] = vm_new(1), [SPINS] = vm_new(1) },
 	};
-	guests_begin(guests);
+	guests_run(guests);
 }
 
 /*
@@ -508,6 +495,40 @@ static void test_nice(void)
 	end(&service);
 }
 
+/*
+ * Two for each pCPU of the scene's node, which may run on any of them: half have weights of 1024,
+ * half of 110, which sched_ext knows as 100 and 11. That is 9.1 to 1. The nice ones get 20 windows
+ * of these; one more or less on each pCPU makes 8.2 to 10.1.
+ */
+static void test_nice_crowd(void)
+{
+	struct service service = begin("--once");
+	uint64_t ran[2 * nr_cpus()], sum[2] = {};
+	struct hog hogs[2 * nr_cpus()];
+	cpu_set_t cpus;
+	int i, nr;
+
+	CPU_ZERO(&cpus);
+	for (i = 0; i < nr_cpus(); i++)
+		if (node_of(nth_cpu(i)) == node_of(scene()))
+			CPU_SET(nth_cpu(i), &cpus);
+	for (nr = 0; nr < 2 * CPU_COUNT(&cpus); nr++) {
+		hog_start(&hogs[nr], scene(), false);
+		if (setpriority(PRIO_PROCESS, hogs[nr].tid, nr % 2 * 10))
+			die("setpriority: %m");
+		if (sched_setaffinity(hogs[nr].tid, sizeof(cpus), &cpus))
+			die("sched_setaffinity: %m");
+	}
+	hogs_watch(hogs, nr, ran);
+	for (i = 0; i < nr; i++) {
+		sum[i % 2] += ran[i];
+		hog_stop(&hogs[i]);
+	}
+	EXPECT(10 * sum[0], >=, 82 * sum[1]);
+	EXPECT(10 * sum[0], <=, 101 * sum[1]);
+	end(&service);
+}
+
 static void set_online(int cpu, bool online)
 {
 	char path[PATH_MAX];
@@ -570,5 +591,6 @@ TAP_MAIN(
 	{ "vCPUs that change cgroups all the time", test_cgroups },
 	{ "more host tasks than pCPUs", test_hogs },
 	{ "host tasks get what their nice levels say", test_nice },
+	{ "host tasks share several pCPUs by nice levels", test_nice_crowd },
 	{ "a CPU goes and comes back", test_hotplug },
 )

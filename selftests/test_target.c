@@ -15,16 +15,9 @@
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
 #define NR_VCPUS	4
-#define WATCH_MS	1000
 
 /* In which a target is to be kept. */
 #define CONTROL_MS	2000
-
-/* ns of run that @milli thousandths of a pCPU are in WATCH_MS. */
-static uint64_t worth(uint64_t milli)
-{
-	return milli * WATCH_MS * NSEC_PER_MSEC / 1000;
-}
 
 static void target_set(const struct guest *guest, __u64 permille)
 {
