@@ -26,6 +26,8 @@ struct kvmgang_vm_policy {
 	__u32 reservation;		/* milli-pCPU */
 	__u32 latency;			/* enum kvmgang_latency */
 	__u32 ready_target;		/* permille; 0: none */
+	__u32 isolation;		/* enum kvmgang_isolation */
+	__u32 reserved;
 };
 
 /* At insmod; may sleep. The kfuncs go with the module, which BPF programs hold. */

@@ -69,6 +69,11 @@ static const struct policy_key policy_keys[KVMGANG_NR_KEYS] = {
 		.name = "ready_target",
 		.max = KVMGANG_READY_TARGET_MAX,
 	},
+	[KVMGANG_KEY_ISOLATION] = {
+		.name = "isolation", .type = POLICY_WORD,
+		.words = { "none", "core" },
+		.max = KVMGANG_NR_ISOLATIONS - 1, .builtin = KVMGANG_ISOLATION_NONE,
+	},
 };
 
 /* Keys of which the first may not be above the second. */

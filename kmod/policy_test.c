@@ -278,6 +278,7 @@ static void test_limit_of_cgroup(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, answer.reservation, 1000);
 	KUNIT_EXPECT_EQ(test, answer.latency, KVMGANG_LATENCY_NORMAL);
 	KUNIT_EXPECT_EQ(test, answer.ready_target, 0);
+	KUNIT_EXPECT_EQ(test, answer.isolation, KVMGANG_ISOLATION_NONE);
 
 	KUNIT_EXPECT_EQ(test, set_one(id, KVMGANG_KEY_SHARES, 5), 0);
 	KUNIT_EXPECT_EQ(test, set_one(0, KVMGANG_KEY_SHARES, 5), 0);

@@ -148,7 +148,8 @@ TRACE_EVENT(vcpu_hold,
 			 { KVMGANG_KEY_LIMIT,		"limit" },	\
 			 { KVMGANG_KEY_RESERVATION,	"reservation" }, \
 			 { KVMGANG_KEY_LATENCY,		"latency" },	\
-			 { KVMGANG_KEY_READY_TARGET,	"ready_target" })
+			 { KVMGANG_KEY_READY_TARGET,	"ready_target" }, \
+			 { KVMGANG_KEY_ISOLATION,	"isolation" })
 
 #define show_origin(origin)						\
 	__print_symbolic(origin,					\

@@ -89,6 +89,7 @@ __u64 policy_generation;
 struct {
 	__u64 generation, home_nodes, home;
 	__u32 shares, gang, costop_us, costart_us, limit, reservation, latency, ready_target;
+	__u32 isolation;
 } policy;
 int policy_result;
 int policy_of_bad_size;
@@ -141,6 +142,7 @@ static void ask_and_tell(void)
 	policy.reservation = got.reservation;
 	policy.latency = got.latency;
 	policy.ready_target = got.ready_target;
+	policy.isolation = got.isolation;
 	__sync_fetch_and_add(&nr_asked, 1);
 }
 

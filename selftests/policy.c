@@ -25,6 +25,7 @@ const char * const policy_key_names[KVMGANG_NR_KEYS] = {
 	[KVMGANG_KEY_RESERVATION] = "reservation",
 	[KVMGANG_KEY_LATENCY] = "latency",
 	[KVMGANG_KEY_READY_TARGET] = "ready_target",
+	[KVMGANG_KEY_ISOLATION] = "isolation",
 };
 
 const __u64 policy_builtin[KVMGANG_NR_KEYS] = {

@@ -267,7 +267,8 @@ static void test_asked(void)
 		.set = 1 << KVMGANG_KEY_SHARES | 1 << KVMGANG_KEY_GANG |
 		       1 << KVMGANG_KEY_COSTOP_US | 1 << KVMGANG_KEY_COSTART_US |
 		       1 << KVMGANG_KEY_LIMIT | 1 << KVMGANG_KEY_RESERVATION |
-		       1 << KVMGANG_KEY_LATENCY | 1 << KVMGANG_KEY_READY_TARGET,
+		       1 << KVMGANG_KEY_LATENCY | 1 << KVMGANG_KEY_READY_TARGET |
+		       1 << KVMGANG_KEY_ISOLATION,
 		.setting = {
 			[KVMGANG_KEY_SHARES] = { .value = 77 },
 			[KVMGANG_KEY_GANG] = { .value = KVMGANG_GANG_STRICT },
@@ -277,6 +278,7 @@ static void test_asked(void)
 			[KVMGANG_KEY_RESERVATION] = { .value = 250 },
 			[KVMGANG_KEY_LATENCY] = { .value = KVMGANG_LATENCY_SENSITIVE },
 			[KVMGANG_KEY_READY_TARGET] = { .value = 50 },
+			[KVMGANG_KEY_ISOLATION] = { .value = KVMGANG_ISOLATION_CORE },
 		},
 	};
 
@@ -292,6 +294,7 @@ static void test_asked(void)
 	EXPECT(scheduler->bss->policy.reservation, ==, 0);
 	EXPECT(scheduler->bss->policy.latency, ==, KVMGANG_LATENCY_NORMAL);
 	EXPECT(scheduler->bss->policy.ready_target, ==, 0);
+	EXPECT(scheduler->bss->policy.isolation, ==, KVMGANG_ISOLATION_NONE);
 	EXPECT(scheduler->bss->policy.home_nodes, ==, 0);
 	EXPECT(scheduler->bss->policy.home, ==, 1ULL << node_of(nth_cpu(1)));
 
@@ -306,6 +309,7 @@ static void test_asked(void)
 	EXPECT(scheduler->bss->policy.reservation, ==, 250);
 	EXPECT(scheduler->bss->policy.latency, ==, KVMGANG_LATENCY_SENSITIVE);
 	EXPECT(scheduler->bss->policy.ready_target, ==, 50);
+	EXPECT(scheduler->bss->policy.isolation, ==, KVMGANG_ISOLATION_CORE);
 	EXPECT(scheduler->bss->policy.generation, ==, policy.out_generation);
 	EXPECT(scheduler->bss->policy_generation, ==, policy.out_generation);
 

@@ -55,6 +55,8 @@ static void test_set(void)
 		{ KVMGANG_KEY_LATENCY, KVMGANG_LATENCY_SENSITIVE },
 		{ KVMGANG_KEY_READY_TARGET, 0 },
 		{ KVMGANG_KEY_READY_TARGET, KVMGANG_READY_TARGET_MAX },
+		{ KVMGANG_KEY_ISOLATION, KVMGANG_ISOLATION_NONE },
+		{ KVMGANG_KEY_ISOLATION, KVMGANG_ISOLATION_CORE },
 	};
 	uint32_t vm_id = policy_begin_with_guest();
 	size_t i;
@@ -156,6 +158,7 @@ static void refuse_values(uint32_t vm_id)
 	refuse_value(vm_id, KVMGANG_KEY_RESERVATION, huge);
 	refuse_value(vm_id, KVMGANG_KEY_LATENCY, KVMGANG_NR_LATENCIES);
 	refuse_value(vm_id, KVMGANG_KEY_READY_TARGET, KVMGANG_READY_TARGET_MAX + 1);
+	refuse_value(vm_id, KVMGANG_KEY_ISOLATION, KVMGANG_NR_ISOLATIONS);
 	refuse_value(vm_id, KVMGANG_KEY_HOME_NODES, huge);
 	/* No host of this test has a node 63; one good node beside it does not help. */
 	for (node = 0; node <= 1; node++)

@@ -137,6 +137,8 @@ static void check_doors(uint32_t vm_id)
 		{ KVMGANG_KEY_LATENCY, "normal", KVMGANG_LATENCY_NORMAL },
 		{ KVMGANG_KEY_LATENCY, "sensitive", KVMGANG_LATENCY_SENSITIVE },
 		{ KVMGANG_KEY_READY_TARGET, "50", 50 },
+		{ KVMGANG_KEY_ISOLATION, "none", KVMGANG_ISOLATION_NONE },
+		{ KVMGANG_KEY_ISOLATION, "core", KVMGANG_ISOLATION_CORE },
 	};
 	char origin[64], line[64];
 	size_t i;
@@ -183,6 +185,7 @@ static void test_doors(void)
 		{ "reservation", "1024001", ERANGE }, { "reservation", "0.5", EINVAL },
 		{ "latency", "high", EINVAL }, { "latency", "1", EINVAL },
 		{ "ready_target", "1001", ERANGE }, { "ready_target", "5%", EINVAL },
+		{ "isolation", "thread", EINVAL }, { "isolation", "1", EINVAL },
 		{ "shares_origin", "user", EACCES },
 	};
 	uint32_t vm_id = policy_begin_with_guest();

@@ -102,7 +102,7 @@ PIN(setting, value, 0);
 PIN(setting, out_origin, 8);
 PIN(setting, reserved, 12);
 
-PIN_SIZE(policy, 200);
+PIN_SIZE(policy, 216);
 PIN(policy, size, 0);
 PIN(policy, flags, 4);
 PIN(policy, vm_id, 8);
@@ -123,6 +123,7 @@ PIN_THAT(key_limit, KVMGANG_KEY_LIMIT == 5);
 PIN_THAT(key_reservation, KVMGANG_KEY_RESERVATION == 6);
 PIN_THAT(key_latency, KVMGANG_KEY_LATENCY == 7);
 PIN_THAT(key_ready_target, KVMGANG_KEY_READY_TARGET == 8);
+PIN_THAT(key_isolation, KVMGANG_KEY_ISOLATION == 9);
 
 PIN_THAT(info_number, KVMGANG_INFO == 0xBB00);
 PIN_THAT(snapshot_number, KVMGANG_SNAPSHOT == 0xBB01);

@@ -276,6 +276,7 @@ enum kvmgang_key {
 	KVMGANG_KEY_RESERVATION,
 	KVMGANG_KEY_LATENCY,
 	KVMGANG_KEY_READY_TARGET,
+	KVMGANG_KEY_ISOLATION,
 	KVMGANG_NR_KEYS
 };
 
@@ -307,6 +308,12 @@ enum kvmgang_latency {
 	KVMGANG_LATENCY_NORMAL,
 	KVMGANG_LATENCY_SENSITIVE,	/* see KVMGANG_KEY_LATENCY */
 	KVMGANG_NR_LATENCIES
+};
+
+enum kvmgang_isolation {
+	KVMGANG_ISOLATION_NONE,
+	KVMGANG_ISOLATION_CORE,	/* nobody else on the other hardware threads of its vCPUs' cores */
+	KVMGANG_NR_ISOLATIONS
 };
 
 /* Where the value of a key comes from. */

@@ -182,6 +182,8 @@ static int fake_get_policy(struct kvmgang_policy *policy)
 	policy->setting[KVMGANG_KEY_LATENCY].out_origin = KVMGANG_ORIGIN_USER;
 	policy->setting[KVMGANG_KEY_READY_TARGET].value = 50;
 	policy->setting[KVMGANG_KEY_READY_TARGET].out_origin = KVMGANG_ORIGIN_USER;
+	policy->setting[KVMGANG_KEY_ISOLATION].value = KVMGANG_ISOLATION_CORE;
+	policy->setting[KVMGANG_KEY_ISOLATION].out_origin = KVMGANG_ORIGIN_USER;
 	return 0;
 }
 

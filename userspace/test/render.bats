@@ -316,6 +316,7 @@ refuses() {
 	[ "${lines[5]}" = "home_nodes   auto   default" ]
 	[ "${lines[8]}" = "latency      normal default" ]
 	[ "${lines[9]}" = "ready_target 0      default" ]
+	[ "${lines[10]}" = "isolation    none   default" ]
 	fake defaults --json
 	json .home_nodes.value '"auto"'
 	json .costart_us '{"value":2000,"origin":"default"}'
@@ -323,19 +324,19 @@ refuses() {
 
 @test "set, reset and defaults ask for all at once" {
 	three_vms
-	asks "vm 1 set 0x1 reset 0: 10000 0 0 0 0 0 0 0 0" set web shares=10000
-	asks "vm 1 set 0x1ff reset 0: 1 2 1000000 100 35 2500 1024000 1 1000" \
+	asks "vm 1 set 0x1 reset 0: 10000 0 0 0 0 0 0 0 0 0" set web shares=10000
+	asks "vm 1 set 0x3ff reset 0: 1 2 1000000 100 35 2500 1024000 1 1000 1" \
 		set 1 gang=strict shares=1 costart_us=100 home_nodes=0-1,5 costop_us=1000000 \
-		latency=sensitive reservation=1024000 limit=2500 ready_target=1000
-	asks "vm 1 set 0x10 reset 0x1: 0 0 0 0 0 0 0 0 0" set web home_nodes=auto shares=default
-	asks "vm 1 set 0x10 reset 0: 0 0 0 0 9223372036854775808 0 0 0 0" set 1 home_nodes=63
-	asks "vm 1 set 0x1e0 reset 0: 0 0 0 0 0 0 0 0 0" \
-		set 1 limit=0 reservation=0 latency=normal ready_target=0
-	asks "vm 1 set 0 reset 0x1ff: 0 0 0 0 0 0 0 0 0" reset web
-	asks "vm 1 set 0 reset 0xa: 0 0 0 0 0 0 0 0 0" reset 1 gang costart_us
-	asks "vm 1 set 0 reset 0x60: 0 0 0 0 0 0 0 0 0" reset 1 reservation limit
-	asks "vm 0 set 0x2 reset 0x4: 0 0 0 0 0 0 0 0 0" defaults gang=off costop_us=default
-	asks "vm 0 set 0x40 reset 0x80: 0 0 0 0 0 0 250 0 0" defaults reservation=250 latency=default
+		latency=sensitive reservation=1024000 limit=2500 ready_target=1000 isolation=core
+	asks "vm 1 set 0x10 reset 0x1: 0 0 0 0 0 0 0 0 0 0" set web home_nodes=auto shares=default
+	asks "vm 1 set 0x10 reset 0: 0 0 0 0 9223372036854775808 0 0 0 0 0" set 1 home_nodes=63
+	asks "vm 1 set 0x3e0 reset 0: 0 0 0 0 0 0 0 0 0 0" \
+		set 1 limit=0 reservation=0 latency=normal ready_target=0 isolation=none
+	asks "vm 1 set 0 reset 0x3ff: 0 0 0 0 0 0 0 0 0 0" reset web
+	asks "vm 1 set 0 reset 0xa: 0 0 0 0 0 0 0 0 0 0" reset 1 gang costart_us
+	asks "vm 1 set 0 reset 0x60: 0 0 0 0 0 0 0 0 0 0" reset 1 reservation limit
+	asks "vm 0 set 0x2 reset 0x4: 0 0 0 0 0 0 0 0 0 0" defaults gang=off costop_us=default
+	asks "vm 0 set 0x40 reset 0x80: 0 0 0 0 0 0 250 0 0 0" defaults reservation=250 latency=default
 }
 
 @test "what the module refuses is one line and status 1" {

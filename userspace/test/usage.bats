@@ -88,6 +88,9 @@ refuses() {
 	for value in -1 1001 5% 0.5 none $long; do
 		refuses "ready_target '$value': must be 0 to 1000" set 1 "ready_target=$value"
 	done
+	for value in thread 1 Core ''; do
+		refuses "isolation '$value': must be none or core" set 1 "isolation=$value"
+	done
 	for value in '' ',' '0,' ',0' 1-0 0- -1 64 0-64 a 0:1 $long; do
 		refuses "home_nodes '$value': must be auto or a list of nodes such as 0-1,3" \
 			set 1 "home_nodes=$value"
@@ -95,9 +98,9 @@ refuses() {
 }
 
 @test "settings that are none" {
-	local keys='shares, gang, costop_us, costart_us, home_nodes, limit, reservation, latency '
+	local keys='shares, gang, costop_us, costart_us, home_nodes, limit, reservation, latency, '
 
-	keys+='or ready_target'
+	keys+='ready_target or isolation'
 	refuses "key 'share': must be $keys" set 1 share=1
 	refuses "key '': must be $keys" set 1 =1
 	refuses "key 'Shares': must be $keys" defaults Shares=1
