@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The scheduler's pure parts, which BPF runs: budget.h, fair.h, heap.h, home.h, quota.h and
- * target.h. What it does with them is for selftests/test_gang.c, test_limit.c, test_cgroup.c and
- * test_target.c.
+ * The scheduler's pure parts, which BPF runs: budget.h, core.h, fair.h, heap.h, home.h, quota.h and
+ * target.h. What it does with them is for selftests/test_gang.c, test_limit.c, test_cgroup.c,
+ * test_isolate.c and test_target.c.
  */
 #include <kunit/test.h>
 #include <linux/array_size.h>
 
 #include "kunit.h"
 #include "sched_ext/budget.h"
+#include "sched_ext/core.h"
 #include "sched_ext/fair.h"
 #include "sched_ext/heap.h"
 #include "sched_ext/home.h"
@@ -366,6 +367,73 @@ static void test_quota_periods(struct kunit *test)
 	}
 }
 
+static void test_core(struct kunit *test)
+{
+	u64 word = core_word(0, 1);
+
+	KUNIT_EXPECT_EQ(test, core_in(word), 0);
+	word = core_entered(word, 0, 7);
+	KUNIT_EXPECT_TRUE(test, core_is_for(word, 0, 7));
+	KUNIT_EXPECT_FALSE(test, core_is_for(word, 1, 7));
+	/* Of the same owner others may enter, of another one nobody but who is alone. */
+	KUNIT_EXPECT_EQ(test, core_entered(word, 1, 8), 0);
+	KUNIT_EXPECT_TRUE(test, core_is_for(core_entered(word, 0, 8), 0, 8));
+	word = core_entered(word, 1, 7);
+	KUNIT_EXPECT_EQ(test, core_in(word), 3);
+	KUNIT_EXPECT_EQ(test, core_entered(word, 0, 8), 0);
+	/* Who leaves is still in, until it has been seen to have gone. */
+	word = core_left(word, 1);
+	KUNIT_EXPECT_EQ(test, core_in(word), 3);
+	KUNIT_EXPECT_EQ(test, core_leaving(word), 2);
+	KUNIT_EXPECT_EQ(test, core_entered(word, 0, 8), 0);
+	KUNIT_EXPECT_EQ(test, core_leaving(core_entered(word, 1, 7)), 0);
+	word = core_without(word, core_leaving(word));
+	KUNIT_EXPECT_EQ(test, core_in(word), 1);
+	KUNIT_EXPECT_TRUE(test, core_is_for(core_entered(word, 0, 8), 0, 8));
+	/* Who is not in cannot leave. */
+	KUNIT_EXPECT_EQ(test, core_left(word, 1), word);
+	/* Another epoch knows nothing of this one, whose number has 16 bits. */
+	KUNIT_EXPECT_EQ(test, core_word(word, 1), word);
+	KUNIT_EXPECT_EQ(test, core_word(word, CORE_EPOCHS + 2), word);
+	KUNIT_EXPECT_EQ(test, core_in(core_word(word, 2)), 0);
+}
+
+/*
+ * Threads of a core enter, leave and are seen to have gone in any order: those that are in are
+ * always there for one owner.
+ */
+static void test_core_mixed(struct kunit *test)
+{
+	u32 in_for[CORE_THREADS] = {}, thread, owner, i, turn;
+	struct rnd_state rnd;
+	u64 word = 0, next;
+
+	seed_random(test, &rnd);
+	for (turn = 0; turn < 100000; turn++) {
+		thread = random_below(&rnd, CORE_THREADS);
+		owner = 1 + random_below(&rnd, 3);
+		if (random_below(&rnd, 2)) {
+			word = core_left(word, thread);
+			if (random_below(&rnd, 2) && core_leaving(word) >> thread & 1) {
+				word = core_without(word, 1U << thread);
+				in_for[thread] = 0;
+			}
+		} else {
+			next = core_entered(word, thread, owner);
+			for (i = 0; i < CORE_THREADS; i++)
+				if (i != thread && in_for[i] && in_for[i] != owner)
+					break;
+			KUNIT_ASSERT_EQ(test, !!next, i == CORE_THREADS);
+			if (next) {
+				word = next;
+				in_for[thread] = owner;
+			}
+		}
+		for (i = 0; i < CORE_THREADS; i++)
+			KUNIT_ASSERT_EQ(test, !!in_for[i], core_in(word) >> i & 1);
+	}
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(test_heap_empty),
 	KUNIT_CASE(test_heap_full),
@@ -378,6 +446,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_mean),
 	KUNIT_CASE(test_budget),
 	KUNIT_CASE(test_budget_turns),
+	KUNIT_CASE(test_core),
+	KUNIT_CASE(test_core_mixed),
 	KUNIT_CASE(test_quota),
 	KUNIT_CASE(test_quota_periods),
 	KUNIT_CASE(test_home),

@@ -42,7 +42,8 @@ struct {
 
 /* To userspace. */
 __u64 foreign_ns, longest_ns;
-__u64 isolated_ns;		/* run of isolated VMs */
+__u64 isolated_ns;		/* run of isolated VMs; of it ... */
+__u64 together_ns;		/* ... with a sibling beside, which counts once for the two */
 __u64 nr_switches;
 __u32 last_cpu, last_here, last_beside;
 
@@ -103,8 +104,12 @@ static void compare(u32 cpu, const struct stay *ended, const struct stay *other,
 {
 	u64 since = later(later(ended->since, other->since), begin);
 
-	if (other->since && since < now && may_not_meet(ended->who, other->who))
+	if (!other->since || since >= now)
+		return;
+	if (may_not_meet(ended->who, other->who))
 		count(cpu, ended->who, other->who, now - since);
+	else if (ended->who == other->who && is_isolated(ended->who))
+		__sync_fetch_and_add(&together_ns, now - since);
 }
 
 SEC("tp_btf/sched_switch")
