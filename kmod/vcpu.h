@@ -113,7 +113,7 @@ u32 vcpu_nr_vms(void);
 u32 vcpu_nr_vcpus(void);
 u64 vcpu_nr_refused(void);
 
-/* A pCPU was idle for @ns because VM @vm_id, which may have gone since, is isolated. Any context. */
+/* A pCPU was idle for @ns because VM @vm_id, which may be gone, is isolated. Any context. */
 void vcpu_forced_idle(u32 vm_id, u64 ns);
 u64 vcpu_host_forced_idle(void);
 

@@ -10,9 +10,10 @@
  *
  * Whoever is refused goes idle, and is told when a thread of the core leaves. A pCPU that changes
  * from one owner to another goes idle, too, for a moment: until it has switched it runs the old
- * one's. In a window the first pCPU of a core that takes a slot claims the core for the slot's owner,
- * and whoever of another owner is on it has to go. So cores are given in the order of entitlement,
- * as pCPUs are, and each owner's turn comes. An election reckons with whole cores for isolated VMs.
+ * one's. In a window the first pCPU of a core that takes a slot claims the core for the slot's
+ * owner, and whoever of another owner is on it has to go. So cores are given in the order of
+ * entitlement, as pCPUs are, and each owner's turn comes. An election reckons with whole cores for
+ * isolated VMs.
  *
  * As long as no VM is isolated the words are not kept, and say nothing when one is again: each time
  * is another epoch. Tasks that run already when it begins enter the next time that their pCPU asks;
@@ -311,7 +312,7 @@ __noinline int core_open(s32 cpu, u32 owner)
 	u64 word;
 
 	if (!c || !owner)
-		return c != NULL;
+		return !!c;
 	claimant = core_claimant(pc, c);
 	word = core_word(c->word, isolation >> 32);
 	word = core_without(word, core_leaving(word));

@@ -263,7 +263,9 @@ static bool is_called_home(struct asking *a)
 	return cpu >= 0;
 }
 
-/* An isolated vCPU that shares its core with a sibling goes to one that idles, as if called home. */
+/*
+ * An isolated vCPU that shares its core with a sibling goes to one that idles, as if called home.
+ */
 static bool is_called_apart(struct asking *a)
 {
 	s32 cpu;

@@ -339,7 +339,7 @@ static void switch_everywhere(void)
 }
 
 /* For how much of the time two isolated vCPUs run on one core, permille. */
-static uint64_t together(void)
+static uint64_t share_core(void)
 {
 	uint64_t permille, of;
 
@@ -364,10 +364,10 @@ static void test_spread(void)
 	start(&guest, 2, guest_spin);
 	checker_minds(&guest);
 	isolate(&guest, KVMGANG_ISOLATION_CORE);
-	EXPECT(together(), >=, 500);
+	EXPECT(share_core(), >=, 500);
 	vm_free(rival.vm);
 	/* They make room for this thread, and come apart at the next tick. */
-	EXPECT(together(), <=, 100);
+	EXPECT(share_core(), <=, 100);
 	guests_end(&service);
 }
 
