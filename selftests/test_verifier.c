@@ -18,7 +18,7 @@
 
 /*
  * BPF_COMPLEXITY_LIMIT_INSNS of the kernel; and what is left to kernels to come that look at an
- * instruction twice as often. dispatch() is by far the largest: 7.2 and 7.3 look 330000 times.
+ * instruction twice as often. dispatch() is by far the largest: 7.2 and 7.3 look 312000 times.
  */
 #define LIMIT_INSNS	1000000
 #define CEILING_INSNS	(LIMIT_INSNS / 2)
