@@ -15,7 +15,7 @@
 enum { PASSED = 0, FAILED = 1, SKIPPED = 4 };
 
 /* A test that hangs is killed; the slowest, on a kernel that checks itself, takes half of this. */
-#define TIMEOUT_S	effort(300, 600)
+#define TIMEOUT_S	effort(600, 1200)
 
 /* A property that is checked in a loop can fail a million times; the first ones tell all. */
 #define MAX_UNEXPECTED	20
