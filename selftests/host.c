@@ -76,6 +76,16 @@ int nth_cpu(int n)
 	die("this needs more CPUs than there are");
 }
 
+int file_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int err = fd < 0 || write(fd, text, strlen(text)) < 0 ? errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
 long long read_number(const char *path)
 {
 	FILE *file = fopen(path, "r");

@@ -99,6 +99,9 @@ bool scheduler_is(const char *state);
 /* A module parameter's or other file's content as a number; -1: no such file. */
 long long read_number(const char *path);
 
+/* Writes @text to a file that exists. 0 or errno. */
+int file_write(const char *path, const char *text);
+
 /*
  * Kernel messages from now on; kmsg_bad() prints those of warning level and above that are not in
  * the list log-allowed, and counts them.

@@ -159,16 +159,9 @@ void policy_path(char *path, uint32_t vm_id, const char *file)
 int policy_write(uint32_t vm_id, const char *file, const char *text)
 {
 	char path[PATH_MAX];
-	int fd, error = 0;
 
 	policy_path(path, vm_id, file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno;
-	if (write(fd, text, strlen(text)) < 0)
-		error = errno;
-	close(fd);
-	return error;
+	return file_write(path, text);
 }
 
 void policy_await_files(uint32_t vm_id)

@@ -21,19 +21,6 @@
 #define ROOT		"/sys/fs/cgroup"
 #define BASE		ROOT "/kvmgang-cgroups"
 
-#define WATCH_MS	1000
-
-/* 0 or errno. */
-static int file_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int err = fd < 0 || write(fd, text, strlen(text)) < 0 ? errno : 0;
-
-	if (fd >= 0)
-		close(fd);
-	return err;
-}
-
 /* @cgroup: below BASE, as in "/a/b"; "": BASE itself. */
 static void cgroup_write(const char *cgroup, const char *file, const char *text)
 {
@@ -257,7 +244,7 @@ static void test_beside_guests(void)
 	expect_share(hogs, 4, 400);
 	run = guests_watch(&guest, 1, WATCH_MS);
 	tap_note("guest: %lu ns", run);
-	EXPECT(run, >=, 3500ULL * WATCH_MS * NSEC_PER_MSEC / 1000);
+	EXPECT(run, >=, worth(3500));
 	hogs_stop(hogs, 4);
 	cgroups_end(&service);
 }
@@ -329,8 +316,8 @@ static void expect_run(struct guest *guests, int nr, uint64_t milli)
 	sleep_ms(SETTLE_MS);
 	run = guests_watch(guests, nr, WATCH_MS);
 	tap_note("%lu ns of %lu milli-pCPU", run, milli);
-	EXPECT(run, >=, milli * 97 / 100 * WATCH_MS * NSEC_PER_MSEC / 1000);
-	EXPECT(run, <=, milli * 103 / 100 * WATCH_MS * NSEC_PER_MSEC / 1000);
+	EXPECT(run, >=, worth(milli * 97 / 100));
+	EXPECT(run, <=, worth(milli * 103 / 100));
 }
 
 /* By the VM's cgroup, while a thread of the VMM spins beside, and by those of the vCPUs. */

@@ -364,17 +364,6 @@ static void test_bound(void)
 	end(&service);
 }
 
-/* 0 or errno. */
-static int file_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int err = fd < 0 || write(fd, text, strlen(text)) < 0 ? errno : 0;
-
-	if (fd >= 0)
-		close(fd);
-	return err;
-}
-
 /* One of two, or a file of it. */
 static const char *cgroup_path(int n, const char *file)
 {
