@@ -135,6 +135,7 @@ s32 BPF_PROG(kvmgang_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_f
 	cpu = wake_into_slot(p, prev_cpu, t->node, t->side);
 	if (cpu >= 0) {
 		event(t->node, EVENT_MEMBER);
+		outlast_window(t, n, cpu);
 		send(p, t, cpu, SCX_ENQ_PREEMPT);
 		return cpu;
 	}

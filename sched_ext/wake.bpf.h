@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Where a task that wakes up goes when no pCPU is idle: into the window, if its VM has a slot there
- * that nobody has taken, or for a short time on credit, or to the queue.
+ * that nobody has taken, or for a short time on credit, or to the queue. One who has credit may go
+ * on for that time in any case: windows end when they do, and who wakes up just before would wait
+ * for the whole of the next one.
  *
  * Whoever is displaced by a slot's owner runs as backfill and knew it. On credit anybody is
  * displaced who is not on credit himself; the VM pays for it in virtual time, as for all that it
@@ -160,6 +162,18 @@ static s32 wake_on_credit(struct task_struct *p, struct thread *t, const struct 
 	event(t->node, EVENT_CREDIT);
 	t->credit = true;
 	return cpu;
+}
+
+/*
+ * @t has got a slot on @cpu. The window may be about to end, or over, and in the next one there may
+ * be none: if @t would have run for longer on credit, then it does so.
+ */
+static void outlast_window(struct thread *t, const struct node_state *n, s32 cpu)
+{
+	u64 now = bpf_ktime_get_ns(), length = credit_of(t, n);
+
+	if (length && now + length > n->window_end && credit_take(cpu, t->node, now, length))
+		t->credit = true;
 }
 
 #endif /* KVMGANG_WAKE_BPF_H */
