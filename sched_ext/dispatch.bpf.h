@@ -107,12 +107,18 @@ static void set_slice(struct task_struct *p, u64 slice)
 		p->scx.slice = slice;
 }
 
+/* What ran until now is counted where it belongs by now. Does isolation not keep it from here? */
+static bool may_stay(struct asking *a)
+{
+	take_side(a->prev, a->t);
+	return !isolating() || core_enter(a->cpu, owner_of(a->prev, a->t));
+}
+
 /* To have tried to take somebody else, in vain, may have given the core away. */
 static void keep(struct asking *a)
 {
 	a->leads = false;
-	take_side(a->prev, a->t);
-	a->kept = !isolating() || core_enter(a->cpu, owner_of(a->prev, a->t));
+	a->kept = may_stay(a);
 	if (!a->kept)
 		return;
 	set_slice(a->prev, SLICE_NS);
@@ -141,10 +147,7 @@ static void look(struct asking *a)
 /* While VMs are isolated: may what ran until now go on beside what runs on this core? */
 static void check_core(struct asking *a)
 {
-	if (!isolating() || !a->t)
-		return;
-	take_side(a->prev, a->t);
-	if (!core_enter(a->cpu, owner_of(a->prev, a->t)))
+	if (isolating() && a->t && !may_stay(a))
 		a->t = NULL;
 }
 
@@ -200,16 +203,20 @@ static bool costop(struct asking *a)
 	return pull_member(a->t->side, a->t->node, a->cpu, true);
 }
 
-/* A vCPU that runs off its home goes there when a pCPU has nothing to do; enqueue() sends it. */
-static bool is_called_home(struct asking *a)
+/* Is there an idle pCPU at home, of the kind of @flags, for what runs here? enqueue() sends it. */
+static bool is_called(struct asking *a, u64 flags)
 {
-	s32 cpu;
+	s32 cpu = scx_bpf_pick_idle_cpu_node(a->prev->cpus_ptr, a->t->node,
+					     SCX_PICK_IDLE_IN_NODE | flags);
 
-	if (!a->t->vm_id || a->t->node == a->pc->node)
-		return false;
-	cpu = scx_bpf_pick_idle_cpu_node(a->prev->cpus_ptr, a->t->node, SCX_PICK_IDLE_IN_NODE);
 	a->t->called = cpu + 1;
 	return cpu >= 0;
+}
+
+/* A vCPU that runs off its home goes there when a pCPU has nothing to do. */
+static bool is_called_home(struct asking *a)
+{
+	return a->t->vm_id && a->t->node != a->pc->node && is_called(a, 0);
 }
 
 /*
@@ -217,15 +224,8 @@ static bool is_called_home(struct asking *a)
  */
 static bool is_called_apart(struct asking *a)
 {
-	s32 cpu;
-
-	if (!isolating() || a->t->side == SOLO || owner_of_gang(a->t->side) == EVERYBODY ||
-	    !core_is_shared(a->cpu))
-		return false;
-	cpu = scx_bpf_pick_idle_cpu_node(a->prev->cpus_ptr, a->t->node,
-					 SCX_PICK_IDLE_IN_NODE | SCX_PICK_IDLE_CORE);
-	a->t->called = cpu + 1;
-	return cpu >= 0;
+	return isolating() && a->t->side != SOLO && owner_of_gang(a->t->side) != EVERYBODY &&
+	       core_is_shared(a->cpu) && is_called(a, SCX_PICK_IDLE_CORE);
 }
 
 /*

@@ -193,7 +193,7 @@ static uint64_t waits_of(const struct kvmgang_counters *counters, int shift)
 
 /*
  * Not in step with the windows, which end at multiples of 6 ms: in a second there are wakes in all
- * parts of a window, some 17 us apart.
+ * parts of a window, 23 us apart at most.
  */
 #define TIMER_US	2017
 #define NR_WAKES	(2 * WATCH_MS * 1000 / TIMER_US)
