@@ -3,12 +3,14 @@
  * A pCPU asks: whom does it run now, and when does it ask again?
  *
  * Here is the order in which what may run is considered. Each of the steps is elsewhere: charging
- * in thread.bpf.h, windows in window.bpf.h, who is taken from which queue in pull.bpf.h, with whom
- * a core is shared in isolate.bpf.h. So is who runs at once because it wakes up, in wake.bpf.h.
+ * in thread.bpf.h, windows in window.bpf.h, whose the next one is in elect.bpf.h, who is taken from
+ * which queue in pull.bpf.h, with whom a core is shared in isolate.bpf.h. So is who runs at once
+ * because it wakes up, in wake.bpf.h.
  */
 #ifndef KVMGANG_DISPATCH_BPF_H
 #define KVMGANG_DISPATCH_BPF_H
 
+#include "elect.bpf.h"
 #include "isolate.bpf.h"
 #include "park.bpf.h"
 #include "pull.bpf.h"

@@ -22,6 +22,7 @@
 #include "budget.h"
 #include "hold.bpf.h"
 #include "home.bpf.h"
+#include "rank.bpf.h"
 
 /*
  * For how long all vCPUs of a VM run together at least. It is the error of a limit, too: 2 ms of

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Elections: whose the next window of a node is. VMs come up in the order of virtual time, each
+ * with as many slots as it has runnable members, until the pCPUs are given away. The first one gets
+ * whatever there is; later ones must fit whole.
+ *
+ * The solo tasks of the node take part as if they were one more VM.
+ */
+#ifndef KVMGANG_ELECT_BPF_H
+#define KVMGANG_ELECT_BPF_H
+
+#include "rank.bpf.h"
+#include "report.bpf.h"
+#include "window.bpf.h"
+
+/* VMs that do not fit and are passed over, before the rest of the pCPUs goes to backfill. */
+#define MAX_MISFITS	8
+
+/* VMs that get a part of one window by their reservations. */
+#define MAX_RESERVED	16
+
+/* Before an election: how far the clock went in the last window, if somebody waited in it. */
+static void clock_measure(struct node_state *n)
+{
+	if (n->window_end)
+		n->stride = fair_recent(n->stride, n->clock - n->clock_before, STRIDE_REACH);
+	n->clock_before = n->clock;
+}
+
+/* Who has all that he can use holds nobody's clock back, however far behind he is. */
+static void clock_follow(struct node_state *n, const struct entity *e, u64 vtime)
+{
+	if (n->clocked || !e->waiting)
+		return;
+	n->clocked = 1;
+	clock_advance(n, vtime);
+}
+
+/*
+ * Nobody who waits came up in the election: those who have all that they can use took the pCPUs,
+ * @first before all. If the clock stood still now they could not come to be ahead of who waits.
+ */
+static void clock_follow_first(struct node_state *n, u32 node, const struct gang *first)
+{
+	struct vm *vm = vm_of(first->vm_id);
+
+	if (!n->clocked && vm && first->rank == RUNNABLE)
+		clock_advance(n, vm->on[node % MAX_NODES].vtime);
+}
+
+/*
+ * Adds @e, which is @vm_id of @rank on this node, to the window that is being made. Returns the
+ * pCPUs that it gets of @left: as many as it has runnable tasks or, unless it should be @whole,
+ * what there is.
+ */
+static __always_inline u32 gangs_add(struct gangs *gangs, u32 vm_id, u32 rank, struct entity *e,
+				     u32 left, bool whole)
+{
+	u32 runnable = e->runnable, room = room_of(vm_id, runnable);
+	u32 slots = room <= left ? runnable : whole ? 0 : runnable < left ? runnable : left;
+	u32 nr = gangs->nr;
+
+	e->passed_over = left && !slots;
+	if (nr >= MAX_GANGS)
+		return 0;
+	room = room_of(vm_id, slots);
+	gangs->gang[nr].vm_id = vm_id;
+	gangs->gang[nr].slots = slots;
+	gangs->gang[nr].cores = room / (core_threads ?: 1);
+	gangs->gang[nr].rank = rank;
+	gangs->nr = nr + 1;
+	return room < left ? room : left;
+}
+
+static bool gangs_have(const struct gangs *gangs, u32 vm_id)
+{
+	int i;
+
+	bpf_for(i, 0, MAX_RESERVED)
+		if (i < gangs->nr && gangs->gang[i].rank == RESERVED &&
+		    gangs->gang[i].vm_id == vm_id)
+			return true;
+	return false;
+}
+
+/* The least virtual time of the solo tasks that wait. */
+__noinline u64 solo_head(u32 node)
+{
+	struct task_struct *p = scx_bpf_dsq_peek(solo_dsq(node));
+
+	if (!p)
+		return NOBODY;
+	return p->scx.dsq_vtime;
+}
+
+/* How far the solo tasks of @node have come, those that run on its pCPUs and those that wait. */
+__noinline int look_at_solo(u32 node)
+{
+	struct node_state *n = node_of(node);
+	int i;
+
+	if (!n)
+		return 0;
+	n->solo_first = solo_head(node);
+	n->solo_vtime = n->solo_first;
+	n->solo_behind = 0;
+	bpf_for(i, 0, MAX_CPUS) {
+		s32 cpu = cpu_at(n, i);
+		struct pcpu_state *pc;
+
+		if (cpu < 0)
+			break;
+		pc = pcpu_of(cpu);
+		if (!pc || pc->side != SOLO || pc->solo_vtime >= n->solo_first)
+			continue;
+		n->solo_behind++;
+		if (pc->solo_vtime < n->solo_vtime)
+			n->solo_vtime = pc->solo_vtime;
+	}
+	n->solo_vtime = fair_floor(n->solo_vtime, n->clock, LAG_NS);
+	return 0;
+}
+
+/*
+ * Solo tasks get what there is of @left. The clock follows the first of them if pCPUs are too few
+ * for those that are before all that wait, and else these have all that they can use.
+ */
+static u32 elect_solo(struct node_state *n, struct gangs *gangs, u32 left)
+{
+	u64 vtime = n->solo_behind < left ? n->solo_first : n->solo_vtime;
+
+	n->solo_elected = 1;
+	/* Who waits is counted before he is on the queue. */
+	if (vtime != NOBODY)
+		clock_follow(n, &n->unparked, vtime);
+	return gangs_add(gangs, SOLO, RUNNABLE, &n->unparked, left, false);
+}
+
+/*
+ * The next candidate of an election on @node, and the solo tasks if it is their turn before it.
+ * Returns the slots that they got, or -1: there is none.
+ *
+ * A VM that does not fit is passed over once. Then it takes what there is, or one with a single
+ * vCPU and a low virtual time could keep it from running for good.
+ */
+__noinline int elect_one(u32 node, u32 left, int first)
+{
+	struct node_state *n = node_of(node);
+	struct gangs *gangs;
+	u32 vm_id, members, slots = 0;
+	struct entity *e;
+	struct vm *vm;
+	bool whole;
+
+	if (!n || node >= MAX_NODES)
+		return -1;
+	gangs = &n->gangs[(n->window + 1) % 2];
+	vm_id = rank_next(node, RUNNABLE);
+	vm = vm_of(vm_id);
+	if (!vm)
+		return -1;
+	e = &vm->on[node];
+	vtime_raise(&e->vtime, n);
+	if (!n->solo_elected && n->unparked.runnable && n->solo_vtime <= e->vtime) {
+		slots = elect_solo(n, gangs, left);
+		left -= slots;
+	}
+	clock_follow(n, e, e->vtime);
+	whole = !first && (is_strict(vm) || !e->passed_over);
+	/* By its reservation it has its part already. */
+	if (gangs_have(gangs, vm_id))
+		left = 0;
+	members = gangs_add(gangs, vm_id, RUNNABLE, e, left, whole);
+	n->elected += members > 0;
+	n->members += members;
+	return slots + members;
+}
+
+/*
+ * VMs that have not had what is reserved for them come first, each with what it can use, and those
+ * one of whose vCPUs starves. Returns the slots that they got of @left.
+ */
+__noinline int elect_reserved(u32 node, u32 left, u64 now)
+{
+	struct node_state *n = node_of(node);
+	u32 vm_id, slots, all = left;
+	struct gangs *gangs;
+	struct vm *vm;
+	int i;
+
+	if (!n || node >= MAX_NODES)
+		return 0;
+	gangs = &n->gangs[(n->window + 1) % 2];
+	bpf_for(i, 0, MAX_RESERVED) {
+		vm_id = rank_next(node, RESERVED);
+		vm = vm_of(vm_id);
+		if (!vm)
+			break;
+		if (!left || key_of(vm, node, RESERVED) > now) {
+			rank_return(node, RESERVED, vm_id);
+			break;
+		}
+		slots = gangs_add(gangs, vm_id, RESERVED, &vm->on[node], left, false);
+		vm->starves = 0;
+		left -= slots;
+		n->elected += slots > 0;
+		n->members += slots;
+	}
+	return all - left;
+}
+
+/*
+ * Nobody seems to wait; only then, as without the mark other pCPUs take what they run for the least
+ * there is. Whoever begins to wait is counted, then looks for the mark; here it is the other way.
+ */
+static void contention_ends(struct node_state *n, u32 node)
+{
+	__sync_lock_test_and_set(&n->contended, 0);
+	if (unparked(n, node, *(volatile u64 *)&n->waiting))
+		n->contended = 1;
+}
+
+/* The next window of @node; only one pCPU at a time is here. */
+__noinline int elect(u32 node, u64 now)
+{
+	struct node_state *n = node_of(node);
+	struct gangs *gangs;
+	u32 left, misfits = 0;
+	int i;
+
+	if (!n)
+		return 0;
+	gangs = &n->gangs[(n->window + 1) % 2];
+	gangs->nr = 0;
+	left = n->nr_cpus;
+	n->unparked.runnable = unparked(n, node, n->solo.runnable);
+	n->unparked.waiting = unparked(n, node, n->solo.waiting);
+	n->solo_elected = 0;
+	n->clocked = 0;
+	n->elected = 0;
+	n->members = 0;
+	clock_measure(n);
+	left -= elect_reserved(node, left, now);
+	look_at_solo(node);
+	bpf_for(i, 0, MAX_GANGS - 1) {
+		int slots;
+
+		if (!left || misfits > MAX_MISFITS)
+			break;
+		slots = elect_one(node, left, left == n->nr_cpus);
+		if (slots < 0)
+			break;
+		misfits += !slots;
+		left -= slots;
+	}
+	if (!n->solo_elected && left && n->unparked.runnable)
+		elect_solo(n, gangs, left);
+	if (gangs->nr)
+		clock_follow_first(n, node, &gangs->gang[0]);
+	bpf_for(i, 0, MAX_GANGS) {
+		if (i >= gangs->nr || i >= MAX_GANGS)
+			break;
+		rank_return(node, gangs->gang[i].rank, gangs->gang[i].vm_id);
+	}
+	n->width = n->elected ? (n->members + n->elected - 1) / n->elected : 1;
+	event(node, EVENT_WINDOW);
+	if (!unparked(n, node, *(volatile u64 *)&n->waiting))
+		contention_ends(n, node);
+	n->window_end = n->contended ? fair_window_end(now, WINDOW_NS) : 0;
+	__sync_fetch_and_add(&n->window, 1);
+	return 0;
+}
+
+/*
+ * Sees to it that the window of @node is one that has not ended. A pCPU that comes while another
+ * one elects waits for it, with interrupts off, for the few microseconds that this takes; if it
+ * takes longer it goes on with the old window and does no harm.
+ */
+__noinline int window_renew(u32 node, u64 now)
+{
+	struct node_state *n = node_of(node);
+	u64 window;
+	int i;
+
+	if (!n || !n->contended || now < n->window_end)
+		return 0;
+	window = n->window;
+	if (!__sync_val_compare_and_swap(&n->electing, 0, 1)) {
+		if (n->window == window)
+			elect(node, now);
+		__sync_lock_test_and_set(&n->electing, 0);
+		return 0;
+	}
+	bpf_for(i, 0, 10000)
+		if (*(volatile u64 *)&n->window != window)
+			break;
+	return 0;
+}
+
+#endif /* KVMGANG_ELECT_BPF_H */
