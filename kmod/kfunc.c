@@ -70,6 +70,22 @@ __bpf_kfunc u32 kvmgang_task_vm(s32 tid)
 }
 
 /**
+ * kvmgang_task_vcpu - which of its VM's vCPUs is this?
+ * @tid: of the vCPU's thread, in the initial pid namespace
+ *
+ * Return: its place in the order in which KVM made them: 0, 1, ... without gaps; -ENOENT: the
+ * thread serves no vCPU.
+ */
+__bpf_kfunc s32 kvmgang_task_vcpu(s32 tid)
+{
+	struct task_struct *p;
+
+	guard(rcu)();
+	p = task_of(tid);
+	return p ? thread_index(p) : -ENOENT;
+}
+
+/**
  * kvmgang_hold - from now on a runnable vCPU waits because the scheduler wants it to
  * @tid: of the vCPU's thread, in the initial pid namespace
  * @state: KVMGANG_COSTOP or KVMGANG_THROTTLED
@@ -219,6 +235,7 @@ __bpf_kfunc_end_defs();
 BTF_KFUNCS_START(kvmgang_kfunc_ids)
 BTF_ID_FLAGS(func, kvmgang_kfunc_abi)
 BTF_ID_FLAGS(func, kvmgang_task_vm)
+BTF_ID_FLAGS(func, kvmgang_task_vcpu)
 BTF_ID_FLAGS(func, kvmgang_hold)
 BTF_ID_FLAGS(func, kvmgang_release)
 BTF_ID_FLAGS(func, kvmgang_resched_cpu)

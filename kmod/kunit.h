@@ -2,7 +2,7 @@
 /*
  * What the KUnit suites (*_test.c) share: random numbers that can be had again, and fake VMs.
  *
- * The module knows a VM by the addresses of KVM's structs and by two members of struct kvm_vcpu,
+ * The module knows a VM by the addresses of KVM's structs and by three members of struct kvm_vcpu,
  * and asks for no more. Hence a fake is enough to fill the registry, and thousands of them cost
  * little. No test that needs a vCPU to run is here: that is for the selftests.
  */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The scheduler's pure parts, which BPF runs: budget.h, core.h, fair.h, heap.h, home.h, quota.h and
- * target.h. What it does with them is for selftests/test_gang.c, test_limit.c, test_cgroup.c,
- * test_isolate.c and test_target.c.
+ * target.h. What it does with them is for selftests/test_gang.c, test_wide.c, test_limit.c,
+ * test_cgroup.c, test_isolate.c and test_target.c.
  */
 #include <kunit/test.h>
 #include <linux/array_size.h>
@@ -185,6 +185,40 @@ static void test_home(struct kunit *test)
 	/* A node twice as large bears twice as much. */
 	KUNIT_EXPECT_TRUE(test, home_better(2, 8, 8, 6, 4));
 	KUNIT_EXPECT_FALSE(test, home_better(2, 10, 8, 6, 4));
+}
+
+static void test_home_parts(struct kunit *test)
+{
+	u32 vcpus, parts, vcpu, part, last, size[16];
+
+	KUNIT_EXPECT_EQ(test, home_parts(4, 4, 2), 1);
+	KUNIT_EXPECT_EQ(test, home_parts(5, 4, 2), 2);
+	KUNIT_EXPECT_EQ(test, home_parts(9, 4, 2), 2);
+	KUNIT_EXPECT_EQ(test, home_parts(0, 4, 2), 1);
+	/* Nodes that the user wants, but without pCPUs. */
+	KUNIT_EXPECT_EQ(test, home_parts(5, 0, 0), 1);
+	/* Who is numbered beyond what is counted by now belongs somewhere, too. */
+	KUNIT_EXPECT_EQ(test, home_part(7, 4, 2), 1);
+	KUNIT_EXPECT_EQ(test, home_part(7, 4, 0), 0);
+	for (vcpus = 1; vcpus <= 100; vcpus++) {
+		for (parts = 1; parts <= ARRAY_SIZE(size) && parts <= vcpus; parts++) {
+			memset(size, 0, sizeof(size));
+			for (vcpu = last = 0; vcpu < vcpus; vcpu++) {
+				part = home_part(vcpu, vcpus, parts);
+				KUNIT_ASSERT_LT(test, part, parts);
+				KUNIT_ASSERT_GE(test, part, last);
+				last = part;
+				size[part]++;
+			}
+			for (part = 0; part < parts; part++) {
+				KUNIT_ASSERT_EQ(test, size[part],
+						home_part_size(part, vcpus, parts));
+				KUNIT_ASSERT_GE(test, size[part], vcpus / parts);
+				KUNIT_ASSERT_LE(test, size[part], (vcpus + parts - 1) / parts);
+			}
+			KUNIT_ASSERT_EQ(test, home_part_size(parts, vcpus, parts), 0);
+		}
+	}
 }
 
 #define NODES	4
@@ -451,6 +485,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_quota),
 	KUNIT_CASE(test_quota_periods),
 	KUNIT_CASE(test_home),
+	KUNIT_CASE(test_home_parts),
 	KUNIT_CASE(test_homes_settle),
 	KUNIT_CASE(test_target),
 	KUNIT_CASE(test_target_settles),

@@ -78,6 +78,14 @@ u32 thread_vm(const struct task_struct *p)
 	return vcpu ? vcpu->vm->id : 0;
 }
 
+int thread_index(const struct task_struct *p)
+{
+	const struct kvmgang_thread *t = thread_of(p);
+	const struct kvmgang_vcpu *vcpu = t ? READ_ONCE(t->vcpu) : NULL;
+
+	return vcpu ? vcpu->index : -ENOENT;
+}
+
 int thread_lookup(const struct task_struct *p, u32 *vm_id, u32 *vcpu_id)
 {
 	const struct kvmgang_thread *t = thread_of(p);

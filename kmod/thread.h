@@ -14,6 +14,12 @@ void thread_exit(void);
 /* The VM whose vCPU @p serves, 0 if it serves none. RCU read section. */
 u32 thread_vm(const struct task_struct *p);
 
+/*
+ * The place of the vCPU that @p serves among those of its VM, in the order in which KVM made them:
+ * 0, 1, ... without gaps, as ids may have. -ENOENT: @p serves none. RCU read section.
+ */
+int thread_index(const struct task_struct *p);
+
 /* The thread @p serves which vCPU? -ENOENT if none. RCU read section. */
 int thread_lookup(const struct task_struct *p, u32 *vm_id, u32 *vcpu_id);
 

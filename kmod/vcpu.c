@@ -198,6 +198,7 @@ static struct kvmgang_vcpu *vcpu_alloc(struct kvmgang_vm *vm, struct kvm_vcpu *k
 	vcpu->vm = vm;
 	vcpu->key = key;
 	vcpu->id = key->vcpu_id;
+	vcpu->index = key->vcpu_idx;
 	vcpu->cpu = smp_processor_id();
 	account_born(&vcpu->account, local_clock());
 	return vcpu;

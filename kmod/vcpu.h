@@ -74,6 +74,7 @@ struct kvmgang_vcpu {
 	struct kvmgang_vm *vm;
 	struct kvm_vcpu *key;		/* identity only, never followed outside KVM_RUN */
 	u32 id;
+	u32 index;			/* among those of its VM, as KVM made them: 0, 1, ... */
 	struct hlist_node hash;		/* by @key; RCU; registry_lock */
 	struct list_head link;		/* in kvmgang_vm::vcpus */
 	struct kobject *dir;		/* in sysfs; the worker's */

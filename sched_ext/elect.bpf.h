@@ -4,11 +4,13 @@
  * with as many slots as it has runnable members, until the pCPUs are given away. The first one gets
  * whatever there is; later ones must fit whole.
  *
- * The solo tasks of the node take part as if they were one more VM.
+ * The solo tasks of the node take part as if they were one more VM. What becomes of VMs that are
+ * wider than a node is said in align.bpf.h.
  */
 #ifndef KVMGANG_ELECT_BPF_H
 #define KVMGANG_ELECT_BPF_H
 
+#include "align.bpf.h"
 #include "rank.bpf.h"
 #include "report.bpf.h"
 #include "window.bpf.h"
@@ -18,6 +20,9 @@
 
 /* VMs that get a part of one window by their reservations. */
 #define MAX_RESERVED	16
+
+/* In the place of the rank that a part of a window comes from. */
+#define NO_RANK		NR_RANKS
 
 /* Before an election: how far the clock went in the last window, if somebody waited in it. */
 static void clock_measure(struct node_state *n)
@@ -72,12 +77,13 @@ static __always_inline u32 gangs_add(struct gangs *gangs, u32 vm_id, u32 rank, s
 	return room < left ? room : left;
 }
 
+/* Has @vm_id got its part before those whose turn it is? */
 static bool gangs_have(const struct gangs *gangs, u32 vm_id)
 {
 	int i;
 
-	bpf_for(i, 0, MAX_RESERVED)
-		if (i < gangs->nr && gangs->gang[i].rank == RESERVED &&
+	bpf_for(i, 0, MAX_RESERVED + MAX_ALIGNED)
+		if (i < gangs->nr && gangs->gang[i].rank != RUNNABLE &&
 		    gangs->gang[i].vm_id == vm_id)
 			return true;
 	return false;
@@ -167,10 +173,11 @@ __noinline int elect_one(u32 node, u32 left, int first)
 	}
 	clock_follow(n, e, e->vtime);
 	whole = !first && (is_strict(vm) || !e->passed_over);
-	/* By its reservation it has its part already. */
-	if (gangs_have(gangs, vm_id))
+	if (gangs_have(gangs, vm_id) || (vm->parts > 1 && !may_lead(vm_id, node)))
 		left = 0;
 	members = gangs_add(gangs, vm_id, RUNNABLE, e, left, whole);
+	if (members)
+		align(vm, vm_id, n->electing_for);
 	n->elected += members > 0;
 	n->members += members;
 	return slots + members;
@@ -201,7 +208,39 @@ __noinline int elect_reserved(u32 node, u32 left, u64 now)
 			break;
 		}
 		slots = gangs_add(gangs, vm_id, RESERVED, &vm->on[node], left, false);
+		if (slots)
+			align(vm, vm_id, n->electing_for);
 		vm->starves = 0;
+		left -= slots;
+		n->elected += slots > 0;
+		n->members += slots;
+	}
+	return all - left;
+}
+
+/*
+ * Then wide VMs that have a part of another node's window which ends when this one does. Returns
+ * the slots that they got of @left.
+ */
+__noinline int elect_aligned(u32 node, u32 left)
+{
+	struct node_state *n = node_of(node);
+	u32 vm_id, slots, all = left;
+	struct gangs *gangs;
+	struct vm *vm;
+	int i;
+
+	if (!n || node >= MAX_NODES)
+		return 0;
+	gangs = &n->gangs[(n->window + 1) % 2];
+	bpf_for(i, 0, MAX_ALIGNED) {
+		vm_id = aligned_at(i, n->electing_for);
+		vm = vm_id ? vm_of(vm_id) : NULL;
+		if (!vm)
+			break;
+		if (!left || vm->throttled || !vm->on[node].runnable || gangs_have(gangs, vm_id))
+			continue;
+		slots = gangs_add(gangs, vm_id, NO_RANK, &vm->on[node], left, false);
 		left -= slots;
 		n->elected += slots > 0;
 		n->members += slots;
@@ -225,7 +264,7 @@ __noinline int elect(u32 node, u64 now)
 {
 	struct node_state *n = node_of(node);
 	struct gangs *gangs;
-	u32 left, misfits = 0;
+	u32 left, aligned, misfits = 0;
 	int i;
 
 	if (!n)
@@ -239,9 +278,15 @@ __noinline int elect(u32 node, u64 now)
 	n->clocked = 0;
 	n->elected = 0;
 	n->members = 0;
+	n->electing_for = fair_window_end(now, WINDOW_NS);
 	clock_measure(n);
 	left -= elect_reserved(node, left, now);
+	aligned = elect_aligned(node, left);
+	left -= aligned;
 	look_at_solo(node);
+	/* Whose turn it would be has to wait, but the clock goes on. */
+	if (aligned && !left)
+		elect_one(node, 0, false);
 	bpf_for(i, 0, MAX_GANGS - 1) {
 		int slots;
 
@@ -260,13 +305,14 @@ __noinline int elect(u32 node, u64 now)
 	bpf_for(i, 0, MAX_GANGS) {
 		if (i >= gangs->nr || i >= MAX_GANGS)
 			break;
-		rank_return(node, gangs->gang[i].rank, gangs->gang[i].vm_id);
+		if (gangs->gang[i].rank != NO_RANK)
+			rank_return(node, gangs->gang[i].rank, gangs->gang[i].vm_id);
 	}
 	n->width = n->elected ? (n->members + n->elected - 1) / n->elected : 1;
 	event(node, EVENT_WINDOW);
 	if (!unparked(n, node, *(volatile u64 *)&n->waiting))
 		contention_ends(n, node);
-	n->window_end = n->contended ? fair_window_end(now, WINDOW_NS) : 0;
+	n->window_end = n->contended ? n->electing_for : 0;
 	__sync_fetch_and_add(&n->window, 1);
 	return 0;
 }
@@ -286,8 +332,12 @@ __noinline int window_renew(u32 node, u64 now)
 		return 0;
 	window = n->window;
 	if (!__sync_val_compare_and_swap(&n->electing, 0, 1)) {
+		bool in_turn = align_begin();
+
 		if (n->window == window)
 			elect(node, now);
+		if (in_turn)
+			align_end();
 		__sync_lock_test_and_set(&n->electing, 0);
 		return 0;
 	}

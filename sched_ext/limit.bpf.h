@@ -93,25 +93,28 @@ __noinline int mark_waiting(u32 vm_id, u32 node, bool throttled)
 	return 0;
 }
 
-/*
- * One pCPU throttles; the others that run the VM find out when they ask. If the window was its
- * alone, it is time for the next one.
- */
+/* VM @vm_id is throttled. If the window of @node was its alone, it is time for the next one. */
+__noinline int throttle_on(u32 vm_id, u32 node, u64 now)
+{
+	struct node_state *n = node_of(node);
+
+	if (n && n->elected == 1 && gang_index(node, vm_id) >= 0)
+		window_cut(n, now);
+	return mark_waiting(vm_id, node, true);
+}
+
+/* One pCPU throttles; the others that run the VM find out when they ask. */
 __noinline int throttle_until(u32 vm_id, u64 now, u64 until)
 {
 	struct vm *vm = vm_of(vm_id);
-	struct node_state *n;
 	u32 node;
 
 	if (!vm || __sync_val_compare_and_swap(&vm->throttled, 0, 1))
 		return 0;
-	event(vm->home, EVENT_THROTTLE);
-	n = node_of(vm->home);
-	if (n && n->elected == 1)
-		window_cut(n, now);
+	event(vm->part[0], EVENT_THROTTLE);
 	bpf_for(node, 0, MAX_NODES)
 		if (vm->queue[node % MAX_NODES] == HAS_QUEUE)
-			mark_waiting(vm_id, node, true);
+			throttle_on(vm_id, node, now);
 	rank_push(THROTTLED_RANK, vm_id, until);
 	return 0;
 }
@@ -244,21 +247,36 @@ static void draw(struct vm *vm, u32 vm_id, u64 ns, u64 now)
 		throttle(vm, vm_id, now);
 }
 
+/*
+ * vCPUs of VM @vm_id that use its budget. Those that have not begun yet will in a moment; if not,
+ * there is something left then.
+ */
+__noinline u32 drawing(u32 vm_id)
+{
+	struct vm *vm = vm_of(vm_id);
+	u32 nr = 0, node;
+
+	if (!vm)
+		return 0;
+	bpf_for(node, 0, MAX_NODES) {
+		struct node_state *n = node_of(node);
+		u32 runnable = vm->on[node % MAX_NODES].runnable;
+
+		if (n && runnable)
+			nr += runnable < n->nr_cpus ? runnable : n->nr_cpus;
+	}
+	return nr;
+}
+
 /* When to look at the budget of @t's VM again, as it is being used; 0: never. */
 static u64 budget_ends(const struct thread *t, u64 now)
 {
 	struct vm *vm = limited_vm(t);
-	struct node_state *n = node_of(t->node);
-	u32 running;
 	u64 ns;
 
-	if (!vm || !n || !limit_of(vm))
+	if (!vm || !limit_of(vm))
 		return 0;
-	/* Those that have not begun yet will in a moment; if not, there is something left then. */
-	running = vm->on[t->node % MAX_NODES].runnable;
-	if (running > n->nr_cpus)
-		running = n->nr_cpus;
-	ns = budget_lasts(vm->budget, running, limit_of(vm));
+	ns = budget_lasts(vm->budget, drawing(t->vm_id), limit_of(vm));
 	return ns ? now + ns : 0;
 }
 

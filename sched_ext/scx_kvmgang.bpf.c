@@ -27,16 +27,13 @@
  * Progress is run and sleep; that of one who slept ends at the foremost of its siblings. A pCPU
  * that nobody else wants runs a leader all the same.
  *
- * Where. Each VM has a home node (home.bpf.h), and each node windows of its own.
+ * Where. Each VM has a home node (home.bpf.h), and each node windows of its own. A VM that is wider
+ * than a node is in parts on several, which run at the same time (align.bpf.h).
  *
  * Who wakes up (wake.bpf.h) takes an idle pCPU, or one of its window's; else it runs at once for a
  * short time if it is behind the clock, as whoever sleeps most of the time is.
  *
  * Directed yields are honoured within a VM: the sibling takes the yielding vCPU's place.
- *
- * What it does not do: split a VM that is wider than a node into gangs of several nodes; it has one
- * home and shares that node's pCPUs among its vCPUs, and other nodes' when these have nothing to
- * do.
  *
  * What cgroups say counts: cpu.max and cpu.weight of host tasks' (cgroup.bpf.h, park.bpf.h), and
  * those of a VM's vCPUs for the VM (vm_cgroup.bpf.h).
@@ -56,6 +53,7 @@
 
 u32 kvmgang_kfunc_abi(void) __ksym;
 u32 kvmgang_task_vm(s32 tid) __ksym;
+s32 kvmgang_task_vcpu(s32 tid) __ksym;
 int kvmgang_resched_cpu(s32 cpu) __ksym;
 
 #include "dispatch.bpf.h"

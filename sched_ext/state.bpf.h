@@ -35,6 +35,7 @@ struct thread {
 	u32 vm_id;		/* 0: serves no vCPU */
 	u32 node;		/* on whose queues it waits */
 	u32 side;		/* it is counted with: its VM, or SOLO */
+	u32 vcpu;		/* it serves the VM's so many'th one */
 	u64 vtime;		/* virtual time; of a vCPU: progress, ns of run and sleep */
 	u64 started;		/* it is on a pCPU, charged up to here; 0: it is not */
 	u64 slept;		/* since when */
@@ -61,6 +62,7 @@ struct thread {
 /* Whoever takes part in windows: a ganged VM, or the solo tasks, on a node. */
 struct entity {
 	u64 vtime;		/* virtual; unused for solo tasks, which have their own */
+	u32 members;		/* vCPUs of the VM that wait here, whether it gangs or not */
 	u32 runnable;		/* tasks that run or want to */
 	u32 waiting;		/* of these, on a queue */
 	u32 in_runnable;	/* the VM is in the rank of the runnable, ... */
@@ -76,8 +78,14 @@ struct vm {
 	u64 burst;		/* ns, mean length of its vCPUs' runs; see sample_burst() */
 	u32 sleepy;		/* they mostly sleep */
 	u32 threads;		/* its vCPUs' */
-	u32 home;		/* node where they wait */
+	/* See home.bpf.h. */
+	u32 parts;
+	u32 part[MAX_NODES];	/* node where the vCPUs of each wait, ... */
+	u32 homed[MAX_NODES];	/* ... and as how many they are counted there */
 	u64 home_looked_at;
+	u32 home_asked;		/* a pCPU is at it */
+	u64 home_told;		/* what the module knows of it */
+	u64 aligned;		/* it has a part of the windows that end then; see align.bpf.h */
 	/* Settings, see policy.bpf.h. */
 	u64 generation;
 	u64 wanted_nodes;	/* 0: any */
@@ -128,6 +136,7 @@ struct node_state {
 	u32 contended;		/* somebody waits, or did when the window began */
 	u64 window;		/* number of the window; gangs[window % 2] are its */
 	u64 window_end;
+	u64 electing_for;	/* end of the window that is being made, or was made last */
 	u64 clock;		/* virtual */
 	u64 clock_before;	/* at the last election */
 	u64 stride;		/* mean of what it goes on in a window */

@@ -134,7 +134,7 @@ static void look_at_other(struct looking *l, struct vm *vm, u64 rate)
 
 static long look_at_vm(struct bpf_map *map, u32 *vm_id, struct vm *vm, void *unused)
 {
-	struct looking *l = looking_at(vm->home);
+	struct looking *l = looking_at(vm->part[0]);
 	u64 rate;
 
 	if (!l)
@@ -157,7 +157,7 @@ static struct vm *other_at(const struct looking *l, u32 i)
 	u32 *vm_id = bpf_map_lookup_elem(&others, &i);
 	struct vm *vm = vm_id ? vm_of(*vm_id) : NULL;
 
-	return vm && vm->home == l->node && !vm->target ? vm : NULL;
+	return vm && vm->part[0] == l->node && !vm->target ? vm : NULL;
 }
 
 /* The most shares that are fewer than those of who has his part. */

@@ -149,25 +149,27 @@ static struct vm *vm_get(u32 vm_id, u32 node)
 	vm = vm_of(vm_id);
 	if (!vm)
 		return NULL;
-	vm->home = home_first(vm->known_home, node);
-	n = node_of(vm->home);
+	node = home_first(vm->known_home, node);
+	n = node_of(node);
 	if (n)
-		vm->on[vm->home % MAX_NODES].vtime = n->clock;
+		vm->on[node % MAX_NODES].vtime = n->clock;
+	vm->part[0] = node;
+	vm->parts = 1;
 	return vm;
 }
 
-/* @t turned out to serve a vCPU of @vm_id. The wider VM may want another home. */
-__noinline int thread_joins(struct thread *t __arg_nonnull, u32 vm_id)
+/* @t turned out to serve the @vcpu-th of @vm_id. The wider VM may want another home. */
+__noinline int thread_joins(struct thread *t __arg_nonnull, u32 vm_id, u32 vcpu)
 {
 	struct vm *vm = vm_get(vm_id, t->node);
-	struct node_state *n = vm ? node_of(vm->home) : NULL;
 
-	if (!n)
+	if (!vm)
 		return 0;
 	t->vm_id = vm_id;
+	t->vcpu = vcpu;
 	t->vtime = vm->front;
 	__sync_fetch_and_add(&vm->threads, 1);
-	__sync_fetch_and_add(&n->homed, 1);
+	__sync_fetch_and_add(&vm->on[t->node % MAX_NODES].members, 1);
 	vm->home_looked_at = 0;
 	vm->cgroup_seen = NEVER_SEEN;
 	return 0;
@@ -177,12 +179,14 @@ __noinline int thread_joins(struct thread *t __arg_nonnull, u32 vm_id)
 static void recognise(struct task_struct *p, struct thread *t)
 {
 	u32 vm_id;
+	s32 vcpu;
 
 	if (t->vm_id || !p->preempt_notifiers.first)
 		return;
 	vm_id = kvmgang_task_vm(p->pid);
-	if (vm_id)
-		thread_joins(t, vm_id);
+	vcpu = kvmgang_task_vcpu(p->pid);
+	if (vm_id && vcpu >= 0)
+		thread_joins(t, vm_id, vcpu);
 }
 
 /* Where @p is to wait: on @node unless its affinity has changed to elsewhere. */
@@ -198,17 +202,23 @@ static u32 node_for(struct task_struct *p, u32 node)
 static void change_node(struct thread *t, u32 node)
 {
 	struct node_state *from = node_of(t->node), *to = node_of(node);
+	struct vm *vm;
 
 	if (node == t->node || !from || !to)
 		return;
-	if (!t->vm_id)
+	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	if (vm) {
+		__sync_fetch_and_sub(&vm->on[t->node % MAX_NODES].members, 1);
+		__sync_fetch_and_add(&vm->on[node % MAX_NODES].members, 1);
+	} else {
 		t->vtime = fair_translate(t->vtime, from->clock, to->clock, LAG_NS);
+	}
 	t->node = node;
 }
 
 /*
  * @p is on no queue: from now on it is counted with its VM if that gangs, or with the solo tasks,
- * and a vCPU on its VM's home.
+ * and a vCPU on its home.
  */
 static void take_side(struct task_struct *p, struct thread *t)
 {
@@ -224,7 +234,7 @@ static void take_side(struct task_struct *p, struct thread *t)
 	} else {
 		cgroup_refresh(t);
 	}
-	node = node_for(p, vm ? vm->home : t->node);
+	node = node_for(p, vm ? home_of(vm, t) : t->node);
 	if (vm && vm_gangs(vm) && has_queue(vm, t->vm_id, node))
 		side = t->vm_id;
 	if (side == t->side && node == t->node) {
@@ -256,7 +266,7 @@ static void sample_burst(struct vm *vm, struct thread *t)
 static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u64 ns)
 {
 	struct entity *e = &vm->on[t->node % MAX_NODES];
-	u64 lead = LEAD_WINDOWS * WINDOW_NS * (vm->threads ?: 1), vtime;
+	u64 lead = LEAD_WINDOWS * WINDOW_NS * (e->members ?: 1), vtime;
 
 	t->vtime += ns;
 	if (vm->front < t->vtime)
@@ -264,13 +274,13 @@ static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u
 	t->burst += ns;
 	if (t->burst >= WINDOW_NS)
 		sample_burst(vm, t);
-	ns = fair_charge(ns, vm->shares);
+	ns = vm_charge(vm, t->node, ns);
 	vtime = __sync_fetch_and_add(&e->vtime, ns) + ns;
 	if (!n->contended)
 		clock_advance(n, vtime);
 	else
 		vtime_bring(&e->vtime, vtime,
-			    fair_ceiling(vtime, vtime_ceiling(n, fair_charge(lead, vm->shares))));
+			    fair_ceiling(vtime, vtime_ceiling(n, vm_charge(vm, t->node, lead))));
 }
 
 /* A host task is entitled to as much as one vCPU, not to as much as a VM. */
@@ -314,8 +324,8 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 	ran_for(n, vm, ns);
 	if (vm)
 		draw(vm, t->vm_id, ns, now);
-	if (vm && !vm->throttled && now >= vm->home_looked_at + HOME_PERIOD_NS)
-		home_review(p, t->vm_id, now);
+	if (vm && !vm->throttled)
+		home_review(p, vm, t->vm_id, now);
 	if (vm)
 		charge_vcpu(n, vm, t, ns);
 	else
@@ -343,7 +353,7 @@ static u64 solo_prospect(const struct task_struct *p, struct thread *t, u32 node
 	/* Not one or the other: of both clang makes one load, which the verifier does not have. */
 	more = host_vtime(n, p, t, left);
 	if (vm)
-		more = fair_charge(left, vm->shares);
+		more = vm_charge(vm, node, left);
 	return standing(t, n) + more;
 }
 
@@ -351,15 +361,17 @@ static u64 solo_prospect(const struct task_struct *p, struct thread *t, u32 node
 static void thread_leaves(const struct thread *t)
 {
 	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
-	struct node_state *n = vm ? node_of(vm->home) : NULL;
 	u32 vm_id = t->vm_id, node;
 
-	if (!n)
+	if (!vm)
 		return;
 	vm->cgroup_seen = NEVER_SEEN;
-	__sync_fetch_and_sub(&n->homed, 1);
-	if (__sync_sub_and_fetch(&vm->threads, 1))
+	__sync_fetch_and_sub(&vm->on[t->node % MAX_NODES].members, 1);
+	if (__sync_sub_and_fetch(&vm->threads, 1)) {
+		vm->home_looked_at = 0;
 		return;
+	}
+	home_leave(vm, vm_id);
 	target_set(vm, 0);
 	isolate(vm, false);
 	bpf_for(node, 0, MAX_NODES)
