@@ -86,6 +86,25 @@ __bpf_kfunc s32 kvmgang_task_vcpu(s32 tid)
 }
 
 /**
+ * kvmgang_task_memory - where is the memory of the VM whose vCPU this is?
+ * @tid: of the vCPU's thread, in the initial pid namespace
+ *
+ * It is looked when the vCPU enters the guest the next time, and told the next time that it is
+ * asked of any of the VM's. What that costs the vCPU, some ten microseconds, is for now and then.
+ *
+ * Return: the NUMA node that has at least three quarters of it; -1: none has, too little of it is
+ * there yet, it was not looked yet, or the thread serves no vCPU.
+ */
+__bpf_kfunc s32 kvmgang_task_memory(s32 tid)
+{
+	struct task_struct *p;
+
+	guard(rcu)();
+	p = task_of(tid);
+	return p ? thread_memory(p) : NUMA_NO_NODE;
+}
+
+/**
  * kvmgang_hold - from now on a runnable vCPU waits because the scheduler wants it to
  * @tid: of the vCPU's thread, in the initial pid namespace
  * @state: KVMGANG_COSTOP or KVMGANG_THROTTLED
@@ -236,6 +255,7 @@ BTF_KFUNCS_START(kvmgang_kfunc_ids)
 BTF_ID_FLAGS(func, kvmgang_kfunc_abi)
 BTF_ID_FLAGS(func, kvmgang_task_vm)
 BTF_ID_FLAGS(func, kvmgang_task_vcpu)
+BTF_ID_FLAGS(func, kvmgang_task_memory)
 BTF_ID_FLAGS(func, kvmgang_hold)
 BTF_ID_FLAGS(func, kvmgang_release)
 BTF_ID_FLAGS(func, kvmgang_resched_cpu)

@@ -11,7 +11,7 @@
  * Grows with every change of a kfunc's meaning or signature. A scheduler compares it with the one
  * it was built for before it attaches.
  */
-#define KVMGANG_KFUNC_ABI	5
+#define KVMGANG_KFUNC_ABI	6
 
 /* What a VM is to get: inherited and told values are resolved. */
 struct kvmgang_vm_policy {

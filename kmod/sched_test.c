@@ -185,6 +185,9 @@ static void test_home(struct kunit *test)
 	/* A node twice as large bears twice as much. */
 	KUNIT_EXPECT_TRUE(test, home_better(2, 8, 8, 6, 4));
 	KUNIT_EXPECT_FALSE(test, home_better(2, 10, 8, 6, 4));
+	/* To where its memory is a VM goes if that does not make the node crowded. */
+	KUNIT_EXPECT_TRUE(test, home_fits(2, 2, 4));
+	KUNIT_EXPECT_FALSE(test, home_fits(2, 3, 4));
 }
 
 static void test_home_parts(struct kunit *test)
@@ -224,38 +227,59 @@ static void test_home_parts(struct kunit *test)
 #define NODES	4
 #define VMS	40
 
-/* However VMs begin, they come to rest, and nobody can then do better alone. */
-static void test_homes_settle(struct kunit *test)
-{
-	static const u32 cpus[NODES] = { 4, 4, 8, 16 };
-	u32 load[NODES], width[VMS], home[VMS];
-	u32 round, vm, node, moves = 1;
-	struct rnd_state rnd;
+static const u32 cpus[NODES] = { 4, 4, 8, 16 };
 
-	seed_random(test, &rnd);
-	memset(load, 0, sizeof(load));
-	for (vm = 0; vm < VMS; vm++) {
-		width[vm] = 1 + random_below(&rnd, 8);
-		home[vm] = random_below(&rnd, NODES);
+/* Does a VM of @width, whose memory is on @memory, move from @here to @node? */
+static bool moves_to(const u32 *load, u32 width, u32 here, u32 node, u32 memory)
+{
+	if (home_better(width, load[node], cpus[node], load[here], cpus[here]))
+		return true;
+	return node == memory && home_fits(width, load[node], cpus[node]);
+}
+
+/* The moves that @nr VMs make which begin anywhere, and those of the last round of all. */
+static u32 homes_settle(struct rnd_state *rnd, u32 nr, u32 *last)
+{
+	u32 load[NODES] = {}, width[VMS], home[VMS], memory[VMS];
+	u32 round, vm, node, here, moves = 0;
+
+	for (vm = 0; vm < nr; vm++) {
+		width[vm] = 1 + random_below(rnd, 8);
+		home[vm] = random_below(rnd, NODES);
+		memory[vm] = random_below(rnd, NODES);
 		load[home[vm]] += width[vm];
 	}
-	for (round = 0; moves && round < 1000; round++) {
-		moves = 0;
-		for (vm = 0; vm < VMS; vm++) {
+	for (round = 0, *last = 1; *last && round < 1000; round++) {
+		*last = 0;
+		for (vm = 0; vm < nr; vm++) {
 			for (node = 0; node < NODES; node++) {
-				u32 here = home[vm];
-
-				if (node == here || !home_better(width[vm], load[node], cpus[node],
-								 load[here], cpus[here]))
+				here = home[vm];
+				if (node == here ||
+				    !moves_to(load, width[vm], here, node, memory[vm]))
 					continue;
 				load[here] -= width[vm];
 				load[node] += width[vm];
 				home[vm] = node;
+				++*last;
 				moves++;
 			}
 		}
 	}
-	KUNIT_EXPECT_EQ(test, moves, 0);
+	return moves;
+}
+
+/* However VMs begin, they come to rest, and nobody can then do better alone. */
+static void test_homes_settle(struct kunit *test)
+{
+	struct rnd_state rnd;
+	u32 nr, last, moves = 0;
+
+	seed_random(test, &rnd);
+	for (nr = 1; nr <= VMS; nr++) {
+		moves += homes_settle(&rnd, nr, &last);
+		KUNIT_ASSERT_EQ(test, last, 0);
+	}
+	KUNIT_EXPECT_GT(test, moves, 0);
 }
 
 static void test_budget(struct kunit *test)

@@ -32,6 +32,7 @@
 #include <linux/tracepoint.h>
 #include <linux/version.h>
 
+#include "memory.h"
 #include "thread.h"
 #include "vcpu.h"
 
@@ -84,6 +85,17 @@ int thread_index(const struct task_struct *p)
 	const struct kvmgang_vcpu *vcpu = t ? READ_ONCE(t->vcpu) : NULL;
 
 	return vcpu ? vcpu->index : -ENOENT;
+}
+
+int thread_memory(const struct task_struct *p)
+{
+	struct kvmgang_thread *t = thread_of(p);
+	const struct kvmgang_vcpu *vcpu = t ? READ_ONCE(t->vcpu) : NULL;
+
+	if (!vcpu)
+		return NUMA_NO_NODE;
+	WRITE_ONCE(t->entered, NULL);
+	return READ_ONCE(vcpu->vm->memory_node);
 }
 
 int thread_lookup(const struct task_struct *p, u32 *vm_id, u32 *vcpu_id)
@@ -323,7 +335,20 @@ static void serve(struct kvmgang_thread *t, struct kvmgang_vcpu *vcpu, u64 now)
 	trace_vcpu_bind(vcpu);
 }
 
-/* The current thread enters @key for the first time, or again after other things happened to it. */
+/* Does the current thread, @t, serve @vcpu already? Then its next entries are no news. */
+static bool goes_on(struct kvmgang_thread *t, struct kvmgang_vcpu *vcpu)
+{
+	guard(raw_spinlock)(&vcpu->lock);
+	if (!t || vcpu->thread != t)
+		return false;
+	WRITE_ONCE(t->entered, vcpu->key);
+	return true;
+}
+
+/*
+ * The current thread enters @key for the first time, or again after other things happened to it; or
+ * it is asked where the VM's memory is.
+ */
 static noinline void discover(struct kvm_vcpu *key)
 {
 	struct kvmgang_thread *t = thread_of(current);
@@ -332,6 +357,10 @@ static noinline void discover(struct kvm_vcpu *key)
 
 	if (!vcpu)
 		return;
+	if (goes_on(t, vcpu)) {
+		WRITE_ONCE(vcpu->vm->memory_node, memory_node(key->kvm));
+		return;
+	}
 	if (!t)
 		t = thread_add();
 	if (!t) {

@@ -20,6 +20,13 @@ u32 thread_vm(const struct task_struct *p);
  */
 int thread_index(const struct task_struct *p);
 
+/*
+ * Where most of the memory is of the VM whose vCPU @p serves, when it was looked last, or
+ * NUMA_NO_NODE; it is looked again when @p enters the guest the next time. RCU read section; run
+ * queue locks may be held.
+ */
+int thread_memory(const struct task_struct *p);
+
 /* The thread @p serves which vCPU? -ENOENT if none. RCU read section. */
 int thread_lookup(const struct task_struct *p, u32 *vm_id, u32 *vcpu_id);
 

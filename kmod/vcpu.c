@@ -119,8 +119,8 @@ static void vm_changed(struct kvmgang_vm *vm)
 }
 
 /*
- * The VM's memory is where its first vCPU ran first: first touch puts it there unless a policy says
- * otherwise. Nodes from 64 on are never home.
+ * A guess at where the VM's memory is: first touch puts it where its first vCPU ran first unless a
+ * policy says otherwise. Nodes from 64 on are never home.
  */
 static u64 first_home(void)
 {
@@ -139,6 +139,7 @@ static struct kvmgang_vm *vm_alloc(struct kvm *key)
 	vm->pid = get_pid(task_tgid(current));
 	vm->home_nodes = first_home();
 	vm->settings.auto_home = vm->home_nodes;
+	vm->memory_node = NUMA_NO_NODE;
 	vm->born = local_clock();
 	INIT_LIST_HEAD(&vm->vcpus);
 	INIT_LIST_HEAD(&vm->changed);

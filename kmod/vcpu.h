@@ -53,7 +53,7 @@ struct kvmgang_vm;
 /* A thread that has entered a guest, see thread.c. Lives from its first guest entry to its exit. */
 struct kvmgang_thread {
 	struct preempt_notifier notifier;
-	struct kvm_vcpu *entered;	/* last; NULL once another thread took it over */
+	struct kvm_vcpu *entered;	/* last; NULL: another took it over, or thread_memory() */
 	struct kvmgang_vcpu *vcpu;	/* @entered's record; check kvmgang_vcpu::thread */
 	struct task_struct *task;	/* valid while the notifier is registered */
 	struct pid *pid;
@@ -88,6 +88,7 @@ struct kvmgang_vm {
 	struct kvm *key;		/* identity only, never followed */
 	struct pid *pid;		/* of the VMM */
 	u64 home_nodes;			/* bit n: node n; vm_set_home() */
+	int memory_node;		/* or NUMA_NO_NODE; thread_memory() */
 	struct kvmgang_vm_settings settings;	/* policy.c */
 	u64 born;			/* ns */
 	atomic64_t forced_idle;		/* ns; vcpu_forced_idle() */

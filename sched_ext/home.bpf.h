@@ -2,9 +2,10 @@
 /*
  * Homes: each VM has a node where its vCPUs wait and, while there is room, run; one that is wider
  * than a node has several, and each vCPU one of these. The first is the module's word for it, which
- * is where first touch puts the VM's memory, unless that is full; the user may say which nodes are
- * allowed. Every two seconds it is asked whether another node would be better (home.h); on one that
- * is not full a VM stays for good.
+ * is where its first vCPU began; the user may say which nodes are allowed. Every two seconds it is
+ * asked whether another node would be better (home.h): the one that most of the VM's memory is on,
+ * if there is room, and else one that is less crowded. On one that is not full, where its memory is
+ * or is nowhere in particular, a VM stays for good.
  *
  * The home only says where vCPUs belong. A pCPU with nothing to do takes vCPUs from other nodes;
  * they go back when there is an idle pCPU at home. A vCPU that may not run on the home's pCPUs
@@ -113,6 +114,16 @@ __noinline u64 home_nodes(u32 vm_id, u32 parts, u32 but)
 	return nodes;
 }
 
+/* Is @node, where the memory of VM @vm_id is, where it should go to, too? */
+__noinline int home_calls(struct task_struct *p __arg_trusted, u32 vm_id, u32 node)
+{
+	struct node_state *n = node_of(node);
+	struct vm *vm = vm_of(vm_id);
+
+	return n && vm && node != vm->part[0] && may_be_home(vm, node) && may_run_at(p, n) &&
+	       home_fits(vm->threads, n->homed, n->nr_cpus);
+}
+
 /*
  * The node that @part of VM @vm_id would be best on, of those that it may have and no other part
  * has; the one that it is on if none is better. One that is on none yet gets any. Where a vCPU may
@@ -218,11 +229,14 @@ static void home_publish(struct vm *vm, u32 vm_id, u32 parts)
 __noinline int home_settle(struct task_struct *p __arg_trusted, u32 vm_id)
 {
 	struct vm *vm = vm_of(vm_id);
+	s32 memory = kvmgang_task_memory(p->pid);
 	u32 parts, i;
 
 	if (!vm)
 		return 0;
 	parts = home_parts(vm->threads, home_widest(vm_id), home_choice(vm_id));
+	if (parts == 1 && memory >= 0 && home_calls(p, vm_id, memory))
+		home_move(vm, 0, memory);
 	bpf_for(i, 0, MAX_NODES) {
 		u32 node;
 

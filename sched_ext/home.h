@@ -10,7 +10,10 @@
  *
  * A move must lower the load that the part lives under, its own vCPUs counted in both places. The
  * more crowded of the two nodes is then less crowded than it was, so all loads in descending order
- * only ever become less: moves come to an end, and nobody moves back and forth.
+ * only ever become less: moves come to an end, and nobody moves back and forth. A move to where the
+ * VM's memory is must find room there: it makes no node crowded, so all that was said holds for
+ * what loads are beyond full nodes; and a VM makes one such move at most between two of the other
+ * kind.
  *
  * Pure: no map, no helper, no lock.
  */
@@ -60,6 +63,12 @@ static inline int home_better(__u32 vcpus, __u32 load, __u32 cpus, __u32 here_lo
 			      __u32 here_cpus)
 {
 	return here_load > here_cpus && home_less(load + vcpus, cpus, here_load, here_cpus);
+}
+
+/* Is there room for @vcpus more on a node of @cpus that has @load? */
+static inline int home_fits(__u32 vcpus, __u32 load, __u32 cpus)
+{
+	return load + vcpus <= cpus;
 }
 
 #endif /* KVMGANG_HOME_H */

@@ -54,6 +54,7 @@
 u32 kvmgang_kfunc_abi(void) __ksym;
 u32 kvmgang_task_vm(s32 tid) __ksym;
 s32 kvmgang_task_vcpu(s32 tid) __ksym;
+s32 kvmgang_task_memory(s32 tid) __ksym;
 int kvmgang_resched_cpu(s32 cpu) __ksym;
 
 #include "dispatch.bpf.h"

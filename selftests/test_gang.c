@@ -5,6 +5,10 @@
  *
  * Shares of time are of virtual time, which on the lab host is that of instructions executed.
  */
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
 #include "guests.h"
 #include "host.h"
 #include "policy.h"
@@ -295,6 +299,60 @@ static void test_wanted_home(void)
 	guests_end(&service);
 }
 
+/* Memory of the VM that is on the node of @cpu, much against what all VMs of these tests have. */
+static void add_memory(const struct vm *vm, int cpu)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = 1,
+		.guest_phys_addr = 16 << 20,
+		.memory_size = 4 << 20,
+	};
+	void *memory = mmap(NULL, region.memory_size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	REQUIRE(memory == MAP_FAILED, ==, false);
+	pin_thread(0, cpu);
+	memset(memory, 1, region.memory_size);
+	pin_thread(0, -1);
+	region.userspace_addr = (uintptr_t)memory;
+	REQUIRE(ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region), ==, 0);
+}
+
+static __u64 home_of(uint32_t vm_id)
+{
+	struct snap snap = {};
+	__u64 home;
+
+	REQUIRE(snap_read(&snap, vm_id), ==, true);
+	home = snap_vm(&snap, vm_id)->home_nodes;
+	snap_free(&snap);
+	return home;
+}
+
+/* A VM that begins away from its memory goes there when it may, and stays. */
+static void test_memory(void)
+{
+	struct service service = guests_begin(4);
+	struct guest guest = { .vm = vm_new(2), .nr_vcpus = 2 };
+	int last = nth_cpu(nr_cpus() - 1);
+
+	if (node_of(last) == node_of(nth_cpu(0)))
+		tap_skip("needs 2 NUMA nodes");
+	add_memory(guest.vm, last);
+	vm_pin(guest.vm, nth_cpu(0));
+	vm_start(guest.vm, guest_spin, 0);
+	guest.id = vm_id_wait(guest.vm);
+	EXPECT(home_of(guest.id), ==, 1 << node_of(nth_cpu(0)));
+	vm_pin(guest.vm, -1);
+	await(home_of(guest.id) == 1ULL << node_of(last));
+	sleep_ms(SETTLE_MS);
+	guests_watch(&guest, 1, WATCH_MS);
+	tap_note("%llu ns of %llu", guest.during.run_remote_ns, guest.during.state_ns[KVMGANG_RUN]);
+	EXPECT(100 * guest.during.run_remote_ns, <=, guest.during.state_ns[KVMGANG_RUN]);
+	EXPECT(home_of(guest.id), ==, 1ULL << node_of(last));
+	guests_end(&service);
+}
+
 /*
  * A thread whose affinity changes runs where it may now, though that is another node and busy, and
  * gets what it is entitled to there: as much as one vCPU.
@@ -362,6 +420,7 @@ TAP_MAIN(
 	{ "a timer's wakes do not wait, 3:1", test_wakes_beside_three },
 	{ "VMs are split between nodes, and stay at home", test_homes },
 	{ "a VM goes where the user wants it", test_wanted_home },
+	{ "a VM goes where its memory is", test_memory },
 	{ "a thread goes where its affinity says", test_affinity },
 	{ "directed yields are honoured", test_yields },
 )

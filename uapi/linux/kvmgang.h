@@ -238,8 +238,9 @@ struct kvmgang_lookup {
  *
  * KVMGANG_KEY_HOME_NODES: bit n: NUMA node n, which must have CPUs or memory; 0: auto, which is the
  * default. Then home is what the scheduler chooses, and until it does, the node on which the VM's
- * first vCPU entered the guest first. struct kvmgang_vm_row has the nodes that result. The scheduler
- * chooses one, or as many as it takes for a VM of more vCPUs than any node has pCPUs.
+ * first vCPU entered the guest first. struct kvmgang_vm_row has the nodes that result. It chooses
+ * one, or as many as it takes for a VM of more vCPUs than any node has pCPUs; rather one that has
+ * most of the VM's memory, if there is room.
  *
  * KVMGANG_KEY_LIMIT: what all vCPUs of the VM together use at most, in thousandths of a pCPU
  * (milli-pCPU), up to KVMGANG_MILLI_PCPU_MAX; 0: no limit, which is the default. The scheduler

@@ -259,7 +259,7 @@ refuses() {
 @test "run: refused before anything happens" {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	sched_ext disabled
-	FAKE_KFUNC_ABI=99 refuses "scheduler: kfunc ABI of the module is 99: must be 5"
+	FAKE_KFUNC_ABI=99 refuses "scheduler: kfunc ABI of the module is 99: must be 6"
 	FAKE_ERRNO=2 refuses "/dev/kvmgang: module kvmgang is not loaded (insmod kvmgang.ko)"
 	sched_ext enabled scx_other
 	refuses "scheduler: 'scx_other' is attached, and only one can be"
