@@ -9,9 +9,6 @@
 #include "snap.h"
 #include "tap.h"
 
-/* To attach takes an emulated CPU some seconds. */
-#define TIMEOUT_S	300
-
 uint64_t worth(uint64_t milli)
 {
 	return milli * WATCH_MS * NSEC_PER_MSEC / 1000;
@@ -19,7 +16,6 @@ uint64_t worth(uint64_t milli)
 
 struct service guests_begin_with(int nr, const char *option)
 {
-	alarm(TIMEOUT_S);
 	if (access("/sys/kernel/sched_ext", F_OK))
 		tap_skip("the kernel has no sched_ext");
 	if (nr_cpus() < nr)

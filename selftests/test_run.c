@@ -24,9 +24,6 @@
 #include "vmm.h"
 #include "witness.h"
 
-/* To attach takes an emulated CPU some seconds, and a test attaches up to four times. */
-#define TIMEOUT_S	300
-
 /* The command says that it is alive twice as often, which is many times in any test. */
 #define WATCHDOG_USEC	"100000"
 
@@ -41,7 +38,6 @@ struct guests {
  */
 static void guests_start(struct guests *guests)
 {
-	alarm(TIMEOUT_S);
 	if (access("/sys/kernel/sched_ext", F_OK))
 		tap_skip("the kernel has no sched_ext");
 	if (nr_cpus() < 2)
@@ -145,7 +141,6 @@ static void test_refused(void)
 	struct hold *other;
 	char abi[80];
 
-	alarm(TIMEOUT_S);
 	if (access("/sys/kernel/sched_ext", F_OK))
 		tap_skip("the kernel has no sched_ext");
 	other = hold__open_and_load();
