@@ -122,9 +122,11 @@ $(BUILD)/userspace/run.o: all_cflags += -I$(BUILD)/sched_ext
 hold_users := $(BUILD)/selftests/test_hold $(BUILD)/selftests/test_run
 $(hold_users:=.o): $(BUILD)/selftests/hold.skel.h
 $(hold_users:=.o): all_cflags += -I$(BUILD)/selftests
+checker_users := $(addprefix $(BUILD)/selftests/test_,isolate costart)
 $(BUILD)/selftests/test_isolate.o: $(BUILD)/selftests/beside.skel.h
-$(BUILD)/selftests/test_isolate.o: all_cflags += -I$(BUILD)/selftests
-$(hold_users) $(addprefix $(BUILD)/selftests/test_,isolate verifier): LDLIBS += -lbpf
+$(BUILD)/selftests/test_costart.o: $(BUILD)/selftests/costart.skel.h
+$(checker_users:=.o): all_cflags += -I$(BUILD)/selftests
+$(hold_users) $(checker_users) $(BUILD)/selftests/test_verifier: LDLIBS += -lbpf
 
 benches := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 

@@ -18,7 +18,7 @@ groups=(
 	'kselftest-6.12   lab/lab run --kernel 6.12 --nodes 2 --cores 2 --timeout 2400 -- selftests/run.sh'
 	'run-7.2          lab/lab run --kernel 7.2 --nodes 2 --cores 1 --timeout 2400 -- selftests/run.sh test_run'
 	'run-7.3          lab/lab run --kernel 7.3 --cores 2 --timeout 2400 -- selftests/run.sh test_run'
-	'gang-1-node      lab/lab run --cores 4 --timeout 2400 -- selftests/run.sh test_gang test_limit test_target test_cgroup test_verifier'
+	'gang-1-node      lab/lab run --cores 4 --timeout 2400 -- selftests/run.sh test_gang test_costart test_limit test_target test_cgroup test_verifier'
 	'gang-2-nodes     lab/lab run --kernel 7.3 --nodes 2 --cores 2 --timeout 2400 -- selftests/run.sh test_gang test_wide'
 	'ordinary         lab/lab run --kernel 7.3 --nodes 2 --cores 2 --timeout 2400 -- selftests/run.sh test_ordinary test_cgroup test_verifier'
 	'isolate          lab/lab run --kernel 7.3 --cores 2 --threads 2 --timeout 2400 -- selftests/run.sh test_isolate'

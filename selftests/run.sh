@@ -108,7 +108,7 @@ remove_module() {
 programs=("$@")
 if [ $# -eq 0 ]; then
 	for program in "$build"/selftests/test_*; do
-		[[ ${program##*/} != test_@(run|gang|wide|limit|cgroup|ordinary|target|isolate|verifier) ]] ||
+		[[ ${program##*/} != test_@(run|gang|wide|costart|limit|cgroup|ordinary|target|isolate|verifier) ]] ||
 			continue
 		[ -f "$program" ] && [ -x "$program" ] && programs+=("${program##*/}")
 	done
