@@ -24,7 +24,7 @@ struct {
 __u64 window_ns, begin;
 
 /* To userspace. */
-__u64 starts[NR_BUCKETS];	/* by ns, in steps of BUCKET_NS; the last one has all that are longer */
+__u64 starts[NR_BUCKETS];	/* by ns, in steps of BUCKET_NS; the last has all longer ones */
 __u64 longest_ns;
 
 struct start {

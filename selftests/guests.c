@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See guests.h. */
 #include <signal.h>
+#include <stdbool.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "guests.h"
@@ -14,25 +16,68 @@ uint64_t worth(uint64_t milli)
 	return milli * WATCH_MS * NSEC_PER_MSEC / 1000;
 }
 
-struct service guests_begin_with(int nr, const char *option)
+/* Of all tests, whose processes know it from the first one, which started it. */
+static struct service lasting;
+
+static bool has_sched_ext(void)
 {
-	if (access("/sys/kernel/sched_ext", F_OK))
+	return !access("/sys/kernel/sched_ext", F_OK);
+}
+
+static void begin(int nr)
+{
+	if (!has_sched_ext())
 		tap_skip("the kernel has no sched_ext");
 	if (nr_cpus() < nr)
 		tap_skip("needs %d CPUs", nr);
 	policy_begin();
+}
+
+struct service guests_begin_with(int nr, const char *option)
+{
+	begin(nr);
+	if (lasting.pid && scheduler_is("enabled"))
+		guests_leave();
 	return service_start(NULL, option);
 }
 
 struct service guests_begin(int nr)
 {
-	return guests_begin_with(nr, "--once");
+	begin(nr);
+	if (!lasting.pid)
+		return service_start(NULL, "--once");
+	REQUIRE(scheduler_is("enabled"), ==, true);
+	return lasting;
 }
 
 void guests_end(struct service *service)
 {
+	if (service->pid == lasting.pid) {
+		EXPECT(scheduler_is("enabled"), ==, true);
+		return;
+	}
 	if (!EXPECT(service_end(service, SIGTERM), ==, 0))
 		tap_note("%s", service->said);
+	EXPECT(scheduler_is("disabled"), ==, true);
+}
+
+int guests_main(int argc, char **argv, struct tap_test *tests, int nr)
+{
+	if (has_sched_ext())
+		lasting = service_start(NULL, "--once");
+	return tap_main(argc, argv, tests, nr);
+}
+
+/* Its status is for the process that started it; but it says why it left if it was not told to. */
+void guests_leave(void)
+{
+	if (!lasting.pid)
+		tap_skip("the kernel has no sched_ext");
+	EXPECT(scheduler_is("enabled"), ==, true);
+	kill(lasting.pid, SIGTERM);
+	service_listen(&lasting);
+	if (!EXPECT(!strstr(lasting.said, "left"), ==, true))
+		tap_note("%s", lasting.said);
 	EXPECT(scheduler_is("disabled"), ==, true);
 }
 

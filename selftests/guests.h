@@ -10,6 +10,7 @@
 #include <linux/kvmgang.h>
 
 #include "service.h"
+#include "tap.h"
 #include "vmm.h"
 
 /* In which what was before, or a first choice, no longer shows. */
@@ -24,15 +25,36 @@ uint64_t worth(uint64_t milli);
 /* The scheduler's. */
 #define WINDOW_NS	(6 * NSEC_PER_MSEC)
 
-/* Skips the test on a host with fewer than @nr pCPUs, or without sched_ext. */
+/*
+ * Skips the test on a host with fewer than @nr pCPUs, or without sched_ext. The scheduler is the
+ * test's own or, in a program with GUESTS_MAIN(), that of all tests.
+ */
 struct service guests_begin(int nr);
 
-/* The same with another option of kvmgang run than --once, or with none. */
+/* The same with another option of kvmgang run than --once, or with none. Then it is its own. */
 struct service guests_begin_with(int nr, const char *option);
 
 /* Shares are of a node: what several are worth together depends on who lives where. */
 struct service guests_begin_on_one_node(void);
 void guests_end(struct service *service);
+
+/*
+ * As TAP_MAIN(), but the tests have one scheduler: to attach takes longer than most tests do. It
+ * goes at the end of the program, unless GUESTS_LEAVE is among the tests: that expects it to be
+ * there still, and to go when it is told to.
+ */
+#define GUESTS_MAIN(...)							\
+int main(int argc, char **argv)							\
+{										\
+	struct tap_test tests[] = { __VA_ARGS__ };				\
+										\
+	return guests_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0])); \
+}
+
+#define GUESTS_LEAVE	{ "the scheduler goes when it is told to", guests_leave }
+
+int guests_main(int argc, char **argv, struct tap_test *tests, int nr);
+void guests_leave(void);
 
 struct guest {
 	struct vm *vm;

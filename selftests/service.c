@@ -95,16 +95,22 @@ struct service service_start(const char *fault, const char *option)
 	return service;
 }
 
-int service_wait(struct service *service)
+void service_listen(struct service *service)
 {
 	size_t got = 0;
 	ssize_t length;
-	int status;
 
 	while ((length = read(service->output, service->said + got,
 			      sizeof(service->said) - 1 - got)) > 0)
 		got += length;
 	service->said[got] = '\0';
+}
+
+int service_wait(struct service *service)
+{
+	int status;
+
+	service_listen(service);
 	if (waitpid(service->pid, &status, 0) != service->pid)
 		die("waitpid: %m");
 	close(service->output);

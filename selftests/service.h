@@ -27,6 +27,9 @@ struct service service_start(const char *fault, const char *option);
  */
 void service_await(const struct service *service, const char *what);
 
+/* Waits until it has no more to say. */
+void service_listen(struct service *service);
+
 /* Waits for its end; its exit status, or minus the signal that it died of. */
 int service_wait(struct service *service);
 int service_end(struct service *service, int signal);

@@ -407,7 +407,7 @@ static void test_yields(void)
 	guests_end(&service);
 }
 
-TAP_MAIN(
+GUESTS_MAIN(
 	{ "shares weigh what VMs get", test_shares },
 	{ "shares weigh what gangs get", test_shares_of_gangs },
 	{ "equal VMs get the same, whatever their number of vCPUs", test_shares_by_vm },
@@ -421,4 +421,5 @@ TAP_MAIN(
 	{ "a VM goes where its memory is", test_memory },
 	{ "a thread goes where its affinity says", test_affinity },
 	{ "directed yields are honoured", test_yields },
+	GUESTS_LEAVE,
 )

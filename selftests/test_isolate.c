@@ -389,10 +389,11 @@ static void test_none(void)
 	guests_end(&service);
 }
 
-TAP_MAIN(
+GUESTS_MAIN(
 	{ "without isolation nothing is lost", test_none },
 	{ "nobody else runs beside an isolated vCPU", test_mixed },
 	{ "isolation comes and goes while all run", test_on_and_off },
 	{ "two isolated VMs", test_two },
 	{ "isolated vCPUs have cores of their own if there are enough", test_spread },
+	GUESTS_LEAVE,
 )

@@ -98,8 +98,9 @@ static void test_reservation(void)
 	guests_end(&service);
 }
 
-TAP_MAIN(
+GUESTS_MAIN(
 	{ "a limit is kept, and the vCPUs run together", test_limit },
 	{ "a VM of a low limit gets on", test_low_limit },
 	{ "a reservation is kept", test_reservation },
+	GUESTS_LEAVE,
 )

@@ -37,10 +37,10 @@ static int scene(void)
 	return nth_cpu(1);
 }
 
-static struct service begin(const char *option)
+static struct service begin(void)
 {
 	pin_thread(0, nth_cpu(0));
-	return guests_begin_with(4, option);
+	return guests_begin(4);
 }
 
 /* It still schedules: who is thrown out at the last moment may have no time to say so. */
@@ -131,7 +131,7 @@ static void guests_check(struct guests *guests)
  */
 static void test_fifo(void)
 {
-	struct service service = begin("--once");
+	struct service service = begin();
 	struct kvmgang_counters count;
 	uint64_t ticks, ns, all_ns = 0;
 	struct guests guests;
@@ -162,7 +162,7 @@ static void test_fifo(void)
  */
 static void test_fifo_pinned(void)
 {
-	struct service service = begin("--once");
+	struct service service = begin();
 	struct kvmgang_counters count;
 	struct guests guests;
 	struct vm *pinned[2];
@@ -196,7 +196,7 @@ static void test_fifo_pinned(void)
 /* It has the first claim to a quarter of a pCPU, on whichever it likes. */
 static void test_deadline(void)
 {
-	struct service service = begin("--once");
+	struct service service = begin();
 	struct guests guests;
 	struct hog hog = {};
 	uint64_t ran;
@@ -236,7 +236,7 @@ static void storm(uint64_t *forks)
 
 static void test_forks(void)
 {
-	struct service service = begin("--once");
+	struct service service = begin();
 	const int nr = nr_cpus();
 	struct guests guests;
 	uint64_t *forks;
@@ -325,7 +325,7 @@ static void change_affinity(const struct guests *guests, int n)
 
 static void test_affinity(void)
 {
-	struct service service = begin("--once");
+	struct service service = begin();
 	struct guests guests;
 	int i;
 
@@ -344,7 +344,7 @@ static void test_affinity(void)
  */
 static void test_bound(void)
 {
-	struct service service = begin("--once");
+	struct service service = begin();
 	struct vm *wide = vm_new(3), *rival = vm_new(1);
 	struct kvmgang_counters count;
 	uint64_t ns;
@@ -395,7 +395,7 @@ static void test_cgroups(void)
 
 	if (file_write(CGROUPS "/cgroup.subtree_control", "+cpu"))
 		tap_skip("there is no cpu controller in " CGROUPS);
-	service = begin("--once");
+	service = begin();
 	for (i = 0; i < 2; i++) {
 		if (mkdir(cgroup_path(i, ""), 0755) && errno != EEXIST)
 			die("mkdir of cgroup %d: %m", i);
@@ -434,7 +434,7 @@ static void hogs_watch(const struct hog *hogs, int nr, uint64_t *ran)
  */
 static void test_hogs(void)
 {
-	struct service service = begin("--once");
+	struct service service = begin();
 	int i, nr = 2 * nr_cpus();
 	struct hog hogs[nr];
 	uint64_t ran[nr];
@@ -460,7 +460,7 @@ static void test_hogs(void)
  */
 static void test_nice(void)
 {
-	struct service service = begin("--once");
+	struct service service = begin();
 	struct hog hogs[2] = {};
 	struct guests guests;
 	uint64_t ran[2];
@@ -491,7 +491,7 @@ static void test_nice(void)
  */
 static void test_nice_crowd(void)
 {
-	struct service service = begin("--once");
+	struct service service = begin();
 	uint64_t ran[2 * nr_cpus()], sum[2] = {};
 	struct hog hogs[2 * nr_cpus()];
 	cpu_set_t cpus;
@@ -548,9 +548,10 @@ static void crowd_check(struct guests *guests)
 static void test_hotplug(void)
 {
 	int cpu = nth_cpu(nr_cpus() - 1), online;
-	struct service service = begin(NULL);
+	struct service service = guests_begin_with(4, NULL);
 	struct guests guests;
 
+	pin_thread(0, nth_cpu(0));
 	guests_start_few(&guests);
 	vm_pin(guests.vm[SPINS], cpu);
 	guests_check(&guests);
@@ -570,7 +571,7 @@ static void test_hotplug(void)
 	expect_said(&service, "; attaching again in 1 s\n");
 }
 
-TAP_MAIN(
+GUESTS_MAIN(
 	{ "a real-time task takes a pCPU", test_fifo },
 	{ "a real-time task takes the only pCPU that vCPUs may use", test_fifo_pinned },
 	{ "a deadline task", test_deadline },
@@ -581,5 +582,6 @@ TAP_MAIN(
 	{ "more host tasks than pCPUs", test_hogs },
 	{ "host tasks get what their nice levels say", test_nice },
 	{ "host tasks share several pCPUs by nice levels", test_nice_crowd },
+	GUESTS_LEAVE,
 	{ "a CPU goes and comes back", test_hotplug },
 )

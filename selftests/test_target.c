@@ -217,10 +217,11 @@ static void test_exact(void)
 	guests_end(&service);
 }
 
-TAP_MAIN(
+GUESTS_MAIN(
 	{ "a ready target is kept, and others are throttled for it", test_kept },
 	{ "those with the lowest shares are throttled first", test_lowest_first },
 	{ "nobody is throttled for a VM that sleeps", test_idle },
 	{ "targets that cannot be met are told, and given up", test_infeasible },
 	{ "accounts are exact while VMs are held back", test_exact },
+	GUESTS_LEAVE,
 )

@@ -160,10 +160,11 @@ static void test_limit(void)
 	guests_end(&service);
 }
 
-TAP_MAIN(
+GUESTS_MAIN(
 	{ "a VM wider than a node is at home on several", test_parts },
 	{ "its parts run at the same time", test_aligned },
 	{ "one wider than the host is fair to its vCPUs", test_wider_than_the_host },
 	{ "its shares are those of one VM", test_shares_beside_narrow },
 	{ "its limit is that of all parts together", test_limit },
+	GUESTS_LEAVE,
 )
