@@ -29,6 +29,7 @@ struct rows {
 	struct kvmgang_vcpu_row *vcpus;
 	u32 max_vms, max_vcpus;		/* room */
 	u32 nr_vms, nr_vcpus;		/* found; beyond the room they are only counted */
+	u64 newest;			/* ns, of all vCPUs */
 };
 
 static int do_info(void *arg)
@@ -59,6 +60,7 @@ static void gather_vcpu(struct rows *rows, struct kvmgang_vcpu *vcpu, struct kvm
 		return;
 	row = &rows->vcpus[rows->nr_vcpus - 1];
 	vcpu_read(vcpu, row);
+	rows->newest = max(rows->newest, row->now_ns);
 	if (vm) {
 		vm->nr_vcpus++;
 		account_sum(&vm->sum, &row->count);
@@ -150,7 +152,8 @@ again:
 
 	s->out_begin_ns = local_clock();
 	gather(&rows, s->vm_id);
-	s->out_end_ns = local_clock();
+	/* The clock of a pCPU that has just stamped one may be ahead of ours. */
+	s->out_end_ns = max(local_clock(), rows.newest);
 
 	err = -ENOENT;
 	if (s->vm_id && !rows.nr_vms)

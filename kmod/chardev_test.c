@@ -12,6 +12,7 @@
 #include <linux/kvmgang.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
+#include <linux/sched/clock.h>
 #include <linux/uaccess.h>
 
 #include "kunit.h"
@@ -441,6 +442,21 @@ static void test_row_sizes(struct kunit *test)
 	}
 }
 
+/* A row that was stamped by a pCPU whose clock is ahead of the reader's is not from the future. */
+static void test_ahead(struct kunit *test)
+{
+	const struct caller *c = test->priv;
+	const struct kvmgang_vcpu_row *vcpus = (void *)c->vcpus;
+	struct kvmgang_vcpu *vcpu = fake_vm_enter(c->fakes[0], 0);
+	const struct kvmgang_snapshot *s = request(test);
+
+	KUNIT_ASSERT_NOT_NULL(test, vcpu);
+	vcpu->account.cursor = local_clock() + NSEC_PER_SEC;
+	KUNIT_ASSERT_EQ(test, snapshot(test), 0);
+	KUNIT_EXPECT_EQ(test, vcpus[0].now_ns, vcpu->account.cursor);
+	KUNIT_EXPECT_EQ(test, s->out_end_ns, vcpu->account.cursor);
+}
+
 /* A VM's row is the sum of those of its vCPUs in the same snapshot, whenever they were read. */
 static void test_sums(struct kunit *test)
 {
@@ -624,6 +640,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_room),
 	KUNIT_CASE(test_row_sizes),
 	KUNIT_CASE(test_sums),
+	KUNIT_CASE(test_ahead),
 	KUNIT_CASE(test_one_vm),
 	KUNIT_CASE(test_fault),
 	KUNIT_CASE_SLOW(test_births_meanwhile),

@@ -176,7 +176,8 @@ struct kvmgang_info {
  * @vcpus: address of the vCPU rows, aligned to 8 bytes, grouped by VM in the order of @vms, each
  *	in the order of birth
  * @out_begin_ns: clock before the first row was read
- * @out_end_ns: clock after the last row was read
+ * @out_end_ns: clock after the last row was read, and no less than any row's now_ns, though pCPUs'
+ *	clocks may differ
  *
  * A VM row's sums and its nr_vcpus are those of its vCPU rows in the same call, but for
  * forced_idle_ns, of which a vCPU has none. A row longer than
