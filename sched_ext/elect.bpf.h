@@ -235,10 +235,11 @@ __noinline int elect_aligned(u32 node, u32 left)
 	gangs = &n->gangs[(n->window + 1) % 2];
 	bpf_for(i, 0, MAX_ALIGNED) {
 		vm_id = aligned_at(i, n->electing_for);
-		vm = vm_id ? vm_of(vm_id) : NULL;
-		if (!vm)
+		if (!vm_id)
 			break;
-		if (!left || vm->throttled || !vm->on[node].runnable || gangs_have(gangs, vm_id))
+		/* It may have gone since. */
+		vm = vm_of(vm_id);
+		if (!vm || !left || vm->throttled || !vm->on[node].runnable || gangs_have(gangs, vm_id))
 			continue;
 		slots = gangs_add(gangs, vm_id, NO_RANK, &vm->on[node], left, false);
 		left -= slots;
