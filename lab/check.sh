@@ -12,7 +12,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 # Name and command, one a line. Long ones first: that fills both CPUs best.
 groups=(
-	'debug            lab/lab run --kernel debug --nodes 2 --cores 2 --memory 2048 --timeout 3600 -- selftests/run.sh'
+	'debug-time       lab/lab run --kernel debug --nodes 2 --cores 2 --memory 2048 --timeout 3600 -- selftests/run.sh --timed'
 	'kselftest-7.2    lab/lab run --kernel 7.2 --nodes 2 --cores 4 --timeout 2400 -- selftests/run.sh'
 	'kselftest-7.3    lab/lab run --kernel 7.3 --nodes 2 --cores 2 --timeout 2400 -- selftests/run.sh'
 	'kselftest-6.12   lab/lab run --kernel 6.12 --nodes 2 --cores 2 --timeout 2400 -- selftests/run.sh'
@@ -22,6 +22,7 @@ groups=(
 	'gang-2-nodes     lab/lab run --kernel 7.3 --nodes 2 --cores 2 --timeout 2400 -- selftests/run.sh test_gang test_wide'
 	'ordinary         lab/lab run --kernel 7.3 --nodes 2 --cores 2 --timeout 2400 -- selftests/run.sh test_ordinary test_cgroup test_verifier'
 	'isolate          lab/lab run --kernel 7.3 --cores 2 --threads 2 --timeout 2400 -- selftests/run.sh test_isolate'
+	'debug            lab/lab run --kernel debug --nodes 2 --cores 2 --memory 2048 --wallclock --timeout 2400 -- selftests/run.sh --untimed'
 	'upstream-kvm     lab/lab run --nodes 2 --cores 2 --timeout 1200 -- selftests/upstream.sh'
 	'diag             lab/lab run --nodes 2 --cores 2 --timeout 1200 -- selftests/diag.sh'
 	'smt              lab/lab run --cores 2 --threads 2 --timeout 1200 -- selftests/run.sh test_counters test_identity'

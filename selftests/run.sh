@@ -1,10 +1,12 @@
 #!/bin/bash
 # Runs the selftests on the kernel that runs, as root, and merges their TAP into one stream.
 #
-#	selftests/run.sh [PROGRAM]...
+#	selftests/run.sh [--timed | --untimed | PROGRAM...]
 #
 # Without arguments, all programs of build/selftests but those that attach the scheduler, which have
 # groups of their own: most attach a dozen times, for which each of eight emulated CPUs is too slow.
+# --untimed: of these, those that measure no time, and may run by the wall clock, which is faster;
+# --timed: the others.
 # KVMGANG_TEST_LONG=1 in the environment makes them more thorough. The exit status is 0 when nothing
 # failed; skipped tests are no failures. It does not build anything, and leaves the module as it
 # found it: not loaded, usually.
@@ -105,14 +107,30 @@ remove_module() {
 [ -e /dev/kvm ] || modprobe -qa kvm_amd kvm_intel || true
 [ -e /dev/kvm ] || die 'there is no /dev/kvm'
 
+# Is it one of those that are meant by $1, or by no argument?
+is_meant() {
+	local attaches='test_@(run|gang|wide|costart|limit|cgroup|ordinary|target|isolate|verifier)'
+	local untimed='test_@(faults|ioctl|module|policy*|scale)'
+
+	# shellcheck disable=SC2053
+	[[ $2 != $attaches ]] || return
+	# shellcheck disable=SC2053
+	case $1 in
+	--timed) [[ $2 != $untimed ]] ;;
+	--untimed) [[ $2 = $untimed ]] ;;
+	esac
+}
+
 programs=("$@")
-if [ $# -eq 0 ]; then
+case ${1:-} in
+'' | --timed | --untimed)
+	programs=()
 	for program in "$build"/selftests/test_*; do
-		[[ ${program##*/} != test_@(run|gang|wide|costart|limit|cgroup|ordinary|target|isolate|verifier) ]] ||
-			continue
-		[ -f "$program" ] && [ -x "$program" ] && programs+=("${program##*/}")
+		[ -f "$program" ] && [ -x "$program" ] && is_meant "${1:-}" "${program##*/}" &&
+			programs+=("${program##*/}")
 	done
-fi
+	;;
+esac
 
 echo 'TAP version 13'
 start_kernel_log
