@@ -3,7 +3,8 @@
  * How far apart the vCPUs of a VM start: from the first guest entry of one of them to the first of
  * the last one, in windows in which each of them got a pCPU. By the tracepoints of the kernel and
  * of KVM; it knows what userspace has told it, which tid is which vCPU of which VM, and nothing of
- * the scheduler but that windows end at multiples of their length.
+ * the scheduler but that windows end at multiples of their length. If meanwhile any host task came
+ * or went, the last vCPU may have waited for that, and the start counts as disturbed.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -26,6 +27,7 @@ __u64 window_ns, begin;
 /* To userspace. */
 __u64 starts[NR_BUCKETS];	/* by ns, in steps of BUCKET_NS; the last has all longer ones */
 __u64 longest_ns;
+__u64 disturbed, longest_disturbed_ns;
 
 struct start {
 	struct bpf_spin_lock lock;
@@ -41,15 +43,24 @@ struct {
 	__type(value, struct start);
 } vms SEC(".maps");
 
+/* When a host task came or went. */
+static u64 host_at;
+
 static struct member *member_of(u32 tid)
 {
 	return bpf_map_lookup_elem(&members, &tid);
 }
 
-static void count(u64 ns)
+static void count(u64 first, u64 ns)
 {
 	const u64 most = (NR_BUCKETS - 1) * BUCKET_NS;
 
+	if (host_at >= first) {
+		__sync_fetch_and_add(&disturbed, 1);
+		if (longest_disturbed_ns < ns)
+			longest_disturbed_ns = ns;
+		return;
+	}
 	if (longest_ns < ns)
 		longest_ns = ns;
 	/* In this order, by which the verifier knows what the place can be. */
@@ -65,6 +76,8 @@ int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_stru
 
 	if (member)
 		member->arrives = 1;
+	if ((next->pid && !member) || (prev->pid && !member_of(prev->pid)))
+		host_at = bpf_ktime_get_ns();
 	return 0;
 }
 
@@ -97,6 +110,6 @@ int BPF_PROG(on_entry, void *vcpu, bool force_immediate_exit)
 	}
 	bpf_spin_unlock(&start->lock);
 	if (first)
-		count(now - first);
+		count(first, now - first);
 	return 0;
 }

@@ -81,8 +81,10 @@ static void start_together(int nr)
 	p99 = quantile(checker, 990, &all);
 	tap_note("%lu starts: half within %lu us, 99 %% within %lu us, the longest %llu us", all,
 		 p50 / 1000, p99 / 1000, checker->bss->longest_ns / 1000);
+	tap_note("%llu beside host tasks, the longest %llu us", checker->bss->disturbed,
+		 checker->bss->longest_disturbed_ns / 1000);
 	/* A VM that is elected twice in a row does not start again. */
-	EXPECT(all, >=, windows / 2);
+	EXPECT(all, >=, windows / 3);
 	EXPECT(p99, <=, MOST_NS);
 	costart__destroy(checker);
 	guests_end(&service);
