@@ -239,7 +239,8 @@ __noinline int elect_aligned(u32 node, u32 left)
 			break;
 		/* It may have gone since. */
 		vm = vm_of(vm_id);
-		if (!vm || !left || vm->throttled || !vm->on[node].runnable || gangs_have(gangs, vm_id))
+		if (!vm || !left || vm->throttled || !vm->on[node].runnable ||
+		    gangs_have(gangs, vm_id))
 			continue;
 		slots = gangs_add(gangs, vm_id, NO_RANK, &vm->on[node], left, false);
 		left -= slots;
