@@ -109,7 +109,8 @@ int BPF_PROG(on_entry, void *vcpu, bool force_immediate_exit)
 			first = start->first;
 	}
 	bpf_spin_unlock(&start->lock);
+	/* Who took the lock first may have read the clock last. */
 	if (first)
-		count(first, now - first);
+		count(first, now > first ? now - first : 0);
 	return 0;
 }
