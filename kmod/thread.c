@@ -71,18 +71,24 @@ static struct kvmgang_thread *thread_of(const struct task_struct *p)
 	return NULL;
 }
 
-u32 thread_vm(const struct task_struct *p)
+/* That @p serves, as far as it says itself; NULL: none. */
+static const struct kvmgang_vcpu *vcpu_of(const struct task_struct *p)
 {
 	const struct kvmgang_thread *t = thread_of(p);
-	const struct kvmgang_vcpu *vcpu = t ? READ_ONCE(t->vcpu) : NULL;
+
+	return t ? READ_ONCE(t->vcpu) : NULL;
+}
+
+u32 thread_vm(const struct task_struct *p)
+{
+	const struct kvmgang_vcpu *vcpu = vcpu_of(p);
 
 	return vcpu ? vcpu->vm->id : 0;
 }
 
 int thread_index(const struct task_struct *p)
 {
-	const struct kvmgang_thread *t = thread_of(p);
-	const struct kvmgang_vcpu *vcpu = t ? READ_ONCE(t->vcpu) : NULL;
+	const struct kvmgang_vcpu *vcpu = vcpu_of(p);
 
 	return vcpu ? vcpu->index : -ENOENT;
 }
@@ -100,8 +106,7 @@ int thread_memory(const struct task_struct *p)
 
 int thread_lookup(const struct task_struct *p, u32 *vm_id, u32 *vcpu_id)
 {
-	const struct kvmgang_thread *t = thread_of(p);
-	const struct kvmgang_vcpu *vcpu = t ? READ_ONCE(t->vcpu) : NULL;
+	const struct kvmgang_vcpu *vcpu = vcpu_of(p);
 
 	if (!vcpu)
 		return -ENOENT;
