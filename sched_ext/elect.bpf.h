@@ -77,6 +77,22 @@ static __always_inline u32 gangs_add(struct gangs *gangs, u32 vm_id, u32 rank, s
 	return room < left ? room : left;
 }
 
+/*
+ * The same for a VM: it is counted, and if it is wide the nodes of its other parts are to follow.
+ * Returns the slots that it gets.
+ */
+static __always_inline u32 elect_vm(struct node_state *n, struct gangs *gangs, struct vm *vm,
+				    u32 vm_id, u32 node, u32 rank, u32 left, bool whole)
+{
+	u32 slots = gangs_add(gangs, vm_id, rank, &vm->on[node % MAX_NODES], left, whole);
+
+	if (slots)
+		align(vm, vm_id, n->electing_for);
+	n->elected += slots > 0;
+	n->members += slots;
+	return slots;
+}
+
 /* Has @vm_id got its part before those whose turn it is? */
 static bool gangs_have(const struct gangs *gangs, u32 vm_id)
 {
@@ -153,7 +169,7 @@ __noinline int elect_one(u32 node, u32 left, int first)
 {
 	struct node_state *n = node_of(node);
 	struct gangs *gangs;
-	u32 vm_id, members, slots = 0;
+	u32 vm_id, slots = 0;
 	struct entity *e;
 	struct vm *vm;
 	bool whole;
@@ -175,12 +191,7 @@ __noinline int elect_one(u32 node, u32 left, int first)
 	whole = !first && (is_strict(vm) || !e->passed_over);
 	if (gangs_have(gangs, vm_id) || (vm->parts > 1 && !may_lead(vm_id, node)))
 		left = 0;
-	members = gangs_add(gangs, vm_id, RUNNABLE, e, left, whole);
-	if (members)
-		align(vm, vm_id, n->electing_for);
-	n->elected += members > 0;
-	n->members += members;
-	return slots + members;
+	return slots + elect_vm(n, gangs, vm, vm_id, node, RUNNABLE, left, whole);
 }
 
 /*
@@ -190,7 +201,7 @@ __noinline int elect_one(u32 node, u32 left, int first)
 __noinline int elect_reserved(u32 node, u32 left, u64 now)
 {
 	struct node_state *n = node_of(node);
-	u32 vm_id, slots, all = left;
+	u32 vm_id, all = left;
 	struct gangs *gangs;
 	struct vm *vm;
 	int i;
@@ -207,13 +218,8 @@ __noinline int elect_reserved(u32 node, u32 left, u64 now)
 			rank_return(node, RESERVED, vm_id);
 			break;
 		}
-		slots = gangs_add(gangs, vm_id, RESERVED, &vm->on[node], left, false);
-		if (slots)
-			align(vm, vm_id, n->electing_for);
+		left -= elect_vm(n, gangs, vm, vm_id, node, RESERVED, left, false);
 		vm->starves = 0;
-		left -= slots;
-		n->elected += slots > 0;
-		n->members += slots;
 	}
 	return all - left;
 }
@@ -225,7 +231,7 @@ __noinline int elect_reserved(u32 node, u32 left, u64 now)
 __noinline int elect_aligned(u32 node, u32 left)
 {
 	struct node_state *n = node_of(node);
-	u32 vm_id, slots, all = left;
+	u32 vm_id, all = left;
 	struct gangs *gangs;
 	struct vm *vm;
 	int i;
@@ -242,10 +248,7 @@ __noinline int elect_aligned(u32 node, u32 left)
 		if (!vm || !left || vm->throttled || !vm->on[node].runnable ||
 		    gangs_have(gangs, vm_id))
 			continue;
-		slots = gangs_add(gangs, vm_id, NO_RANK, &vm->on[node], left, false);
-		left -= slots;
-		n->elected += slots > 0;
-		n->members += slots;
+		left -= elect_vm(n, gangs, vm, vm_id, node, NO_RANK, left, false);
 	}
 	return all - left;
 }
