@@ -36,6 +36,11 @@ struct service guests_begin_with(int nr, const char *option);
 
 /* Shares are of a node: what several are worth together depends on who lives where. */
 struct service guests_begin_on_one_node(void);
+
+/* For a host of which the first and the last pCPU are on different nodes. */
+struct service guests_begin_on_two_nodes(void);
+
+/* Expects that the scheduler is still there. */
 void guests_end(struct service *service);
 
 /*

@@ -258,13 +258,11 @@ static __u64 home_of(uint32_t vm_id)
 /* Two VMs for each node; every one fits. */
 static void test_homes(void)
 {
-	struct service service = guests_begin(4);
+	struct service service = guests_begin_on_two_nodes();
 	struct guest guests[4];
 	int homes[2] = {}, i;
 	__u64 home[4];
 
-	if (node_of(nth_cpu(0)) == node_of(nth_cpu(nr_cpus() - 1)))
-		tap_skip("needs 2 NUMA nodes");
 	for (i = 0; i < 4; i++)
 		guest_start(&guests[i], nr_cpus() / 2, guest_spin);
 	/* A home is chosen again every two seconds. */
@@ -289,12 +287,10 @@ static void test_homes(void)
 /* Where the user wants it, a VM lives, at once and with all its vCPUs. */
 static void test_wanted_home(void)
 {
-	struct service service = guests_begin(4);
+	struct service service = guests_begin_on_two_nodes();
 	int node = node_of(nth_cpu(nr_cpus() - 1));
 	struct guest guest;
 
-	if (node == node_of(nth_cpu(0)))
-		tap_skip("needs 2 NUMA nodes");
 	pin_thread(0, nth_cpu(0));
 	guest_start(&guest, 2, guest_spin);
 	REQUIRE(policy_set_one(guest.id, KVMGANG_KEY_HOME_NODES, 1ULL << node), ==, 0);
@@ -330,12 +326,10 @@ static void add_memory(const struct vm *vm, int cpu)
 /* A VM that begins away from its memory goes there when it may, and stays. */
 static void test_memory(void)
 {
-	struct service service = guests_begin(4);
+	struct service service = guests_begin_on_two_nodes();
 	struct guest guest = { .vm = vm_new(2), .nr_vcpus = 2 };
 	int last = nth_cpu(nr_cpus() - 1);
 
-	if (node_of(last) == node_of(nth_cpu(0)))
-		tap_skip("needs 2 NUMA nodes");
 	add_memory(guest.vm, last);
 	vm_pin(guest.vm, nth_cpu(0));
 	vm_start(guest.vm, guest_spin, 0);
@@ -357,15 +351,13 @@ static void test_memory(void)
  */
 static void test_affinity(void)
 {
-	struct service service = guests_begin(4);
+	struct service service = guests_begin_on_two_nodes();
 	int last = nth_cpu(nr_cpus() - 1);
 	struct hog hog = {};
 	struct guest rivals[2];
 	uint64_t ran;
 	int i;
 
-	if (node_of(last) == node_of(nth_cpu(0)))
-		tap_skip("needs 2 NUMA nodes");
 	pin_thread(0, nth_cpu(0));
 	for (i = 0; i < 2; i++) {
 		guest_start(&rivals[i], 1, guest_spin);

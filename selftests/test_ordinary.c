@@ -43,13 +43,6 @@ static struct service begin(void)
 	return guests_begin(4);
 }
 
-/* It still schedules: who is thrown out at the last moment may have no time to say so. */
-static void end(struct service *service)
-{
-	EXPECT(scheduler_is("enabled"), ==, true);
-	guests_end(service);
-}
-
 /* VMs of each kind. */
 enum { SLEEPS, WATCHED, SPINS, MEETS, NR_KINDS };
 
@@ -153,7 +146,7 @@ static void test_fifo(void)
 	EXPECT(2 * ticks * TICK_NS, >=, all_ns);
 	hog_stop(&hog);
 	guests_check(&guests);
-	end(&service);
+	guests_end(&service);
 }
 
 /*
@@ -190,7 +183,7 @@ static void test_fifo_pinned(void)
 		tap_note("VM %d: %llu of %lu ns", i, count.state_ns[KVMGANG_RUN], ns);
 		EXPECT(4 * count.state_ns[KVMGANG_RUN], >=, ns);
 	}
-	end(&service);
+	guests_end(&service);
 }
 
 /* It has the first claim to a quarter of a pCPU, on whichever it likes. */
@@ -213,7 +206,7 @@ static void test_deadline(void)
 	}
 	hog_stop(&hog);
 	guests_check(&guests);
-	end(&service);
+	guests_end(&service);
 }
 
 /* Processes that do nothing but begin and end, as many at a time as there are pCPUs. */
@@ -265,7 +258,7 @@ static void test_forks(void)
 	}
 	tap_note("%lu forks", *forks);
 	guests_check(&guests);
-	end(&service);
+	guests_end(&service);
 }
 
 typedef void (*pest_step)(const struct guests *guests, int n);
@@ -334,7 +327,7 @@ static void test_affinity(void)
 	for (i = 0; i < guests.nr; i++)
 		vm_pin(guests.vm[i], -1);
 	guests_check(&guests);
-	end(&service);
+	guests_end(&service);
 }
 
 /*
@@ -361,7 +354,7 @@ static void test_bound(void)
 	tap_note("vCPU 0: %llu of %lu ns", count.state_ns[KVMGANG_RUN], ns);
 	EXPECT(count.state_ns[KVMGANG_RUN], >, 0);
 	vm_wait_progress(rival);
-	end(&service);
+	guests_end(&service);
 }
 
 /* One of two, or a file of it. */
@@ -405,7 +398,7 @@ static void test_cgroups(void)
 	guests_start(&guests);
 	pester(&guests, change_cgroup, effort(100, 1000));
 	guests_check(&guests);
-	end(&service);
+	guests_end(&service);
 	EXPECT(file_write(CGROUPS "/cgroup.procs", "0"), ==, 0);
 	for (i = 0; i < 2; i++)
 		EXPECT(rmdir(cgroup_path(i, "")), ==, 0);
@@ -448,7 +441,7 @@ static void test_hogs(void)
 		EXPECT(4 * ran[i], >=, HOGS_MS * NSEC_PER_MSEC);
 		hog_stop(&hogs[i]);
 	}
-	end(&service);
+	guests_end(&service);
 }
 
 /*
@@ -481,7 +474,7 @@ static void test_nice(void)
 	guests_check(&guests);
 	for (i = 0; i < 2; i++)
 		hog_stop(&hogs[i]);
-	end(&service);
+	guests_end(&service);
 }
 
 /*
@@ -515,7 +508,7 @@ static void test_nice_crowd(void)
 	}
 	EXPECT(10 * sum[0], >=, 82 * sum[1]);
 	EXPECT(10 * sum[0], <=, 101 * sum[1]);
-	end(&service);
+	guests_end(&service);
 }
 
 static void set_online(int cpu, bool online)
@@ -566,7 +559,7 @@ static void test_hotplug(void)
 		crowd_check(&guests);
 		guests_check(&guests);
 	}
-	end(&service);
+	guests_end(&service);
 	expect_said(&service, "scheduler left: unregistered from the main kernel");
 	expect_said(&service, "; attaching again in 1 s\n");
 }

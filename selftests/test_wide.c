@@ -13,13 +13,6 @@
 
 #define MOST_VCPUS	8
 
-static struct service begin(void)
-{
-	if (node_of(nth_cpu(0)) == node_of(nth_cpu(nr_cpus() - 1)))
-		tap_skip("needs 2 NUMA nodes");
-	return guests_begin(4);
-}
-
 /* What each vCPU of @guest runs in @ms, of one snapshot at the beginning and one at the end. */
 static void watch_vcpus(const struct guest *guest, int ms, uint64_t *run)
 {
@@ -49,7 +42,7 @@ static void expect_part(uint64_t got, uint64_t run, int part, int of, int permil
 /* Neighbours share a node, as the guest believes that they are near to each other. */
 static void test_parts(void)
 {
-	struct service service = begin();
+	struct service service = guests_begin_on_two_nodes();
 	const struct kvmgang_vcpu_row *row[4];
 	struct snap snap = {};
 	struct guest guest;
@@ -88,7 +81,7 @@ static uint64_t barriers_of(const struct guest *guests, int nr, int ms)
  */
 static void test_aligned(void)
 {
-	struct service service = begin();
+	struct service service = guests_begin_on_two_nodes();
 	uint64_t alone, together;
 	struct guest guests[2];
 
@@ -106,7 +99,7 @@ static void test_aligned(void)
 /* More vCPUs than the host has pCPUs: they share what their VM gets. */
 static void test_wider_than_the_host(void)
 {
-	struct service service = begin();
+	struct service service = guests_begin_on_two_nodes();
 	struct guest guests[2];
 	uint64_t run, each[MOST_VCPUS] = {};
 	int i;
@@ -128,7 +121,7 @@ static void test_wider_than_the_host(void)
 /* Shares are a VM's, in however many parts it is. */
 static void test_shares_beside_narrow(void)
 {
-	struct service service = begin();
+	struct service service = guests_begin_on_two_nodes();
 	struct guest guests[3];
 	uint64_t run;
 	int i;
@@ -148,7 +141,7 @@ static void test_shares_beside_narrow(void)
 /* All parts draw from one budget, and wait when it is used up. */
 static void test_limit(void)
 {
-	struct service service = begin();
+	struct service service = guests_begin_on_two_nodes();
 	struct guest guest;
 
 	guest_start(&guest, 4, guest_barrier);
