@@ -45,6 +45,15 @@ static inline int heap_push(struct heap *h, __u64 id, __u64 key)
 	return 1;
 }
 
+/*
+ * 1 if the key of @a is less than that of @b, to which it is nearer than 2^63, else 0. Computed, not
+ * branched to: else the verifier followed each way down the heap, of which there are 2^HEAP_DEPTH.
+ */
+static inline __u32 heap_before(const struct heap_entry *a, const struct heap_entry *b)
+{
+	return (a->key - b->key) >> 63;
+}
+
 /* The least entry, out of the heap; id 0: it was empty. */
 static inline struct heap_entry heap_pop(struct heap *h)
 {
@@ -61,9 +70,8 @@ static inline struct heap_entry heap_pop(struct heap *h)
 
 		if (child > h->nr)
 			break;
-		if (child < h->nr &&
-		    h->at[(child + 1) & HEAP_MASK].key < h->at[child & HEAP_MASK].key)
-			child++;
+		/* The last one has no sibling but @last, where it was: that ends the way as well. */
+		child += heap_before(&h->at[(child + 1) & HEAP_MASK], &h->at[child & HEAP_MASK]);
 		if (h->at[child & HEAP_MASK].key >= last.key)
 			break;
 		h->at[i & HEAP_MASK] = h->at[child & HEAP_MASK];
