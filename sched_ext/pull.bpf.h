@@ -118,12 +118,16 @@ static bool pull_member(u32 vm_id, u32 node, s32 cpu, bool bounded)
  */
 __noinline s32 solo_for(u32 node, s32 cpu)
 {
+	struct bpf_iter_scx_dsq queue __attribute__((cleanup(bpf_iter_scx_dsq_destroy)));
 	struct task_struct *p;
-	int nr = MAX_SOLO;
 	s32 first = 0;
+	int i;
 
-	bpf_for_each(scx_dsq, p, solo_dsq(node), 0) {
-		if (!nr--)
+	bpf_iter_scx_dsq_new(&queue, solo_dsq(node), 0);
+	/* The verifier goes through the queue once; with a counter of ours it would each time. */
+	bpf_for(i, 0, MAX_SOLO) {
+		p = bpf_iter_scx_dsq_next(&queue);
+		if (!p)
 			break;
 		if (!may_run_on(p, cpu))
 			continue;
