@@ -80,11 +80,15 @@ static void ask_at(struct pcpu_state *pc, u64 at)
 }
 
 /* @p runs on this pCPU from @now on: when to ask again. */
-static void pace(struct pcpu_state *pc, const struct node_state *n, const struct task_struct *p,
-		 struct thread *t, u64 now)
+__noinline int pace(struct pcpu_state *pc __arg_nonnull, struct task_struct *p __arg_trusted,
+		    struct thread *t __arg_nonnull, u64 now)
 {
-	u64 at = n->contended ? n->window_end : 0;
+	struct node_state *n = node_of(pc->node);
+	u64 at;
 
+	if (!n)
+		return 0;
+	at = n->contended ? n->window_end : 0;
 	pc->solo_vtime = solo_prospect(p, t, pc->node, now);
 	if (n->contended && at <= now)
 		at = now + LATE_NS;
@@ -99,6 +103,7 @@ static void pace(struct pcpu_state *pc, const struct node_state *n, const struct
 	if (t->limited)
 		at = earlier(at, cgroup_ends(t->limited, now));
 	ask_at(pc, at);
+	return 0;
 }
 
 static void set_slice(struct task_struct *p, u64 slice)
@@ -124,7 +129,7 @@ static void keep(struct asking *a)
 	if (!a->kept)
 		return;
 	set_slice(a->prev, SLICE_NS);
-	pace(a->pc, a->n, a->prev, a->t, a->now);
+	pace(a->pc, a->prev, a->t, a->now);
 }
 
 /* What ran until now is charged before anybody is compared with anybody. */

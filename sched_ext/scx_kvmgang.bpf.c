@@ -337,7 +337,7 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 		t->home_cpu = bpf_get_smp_processor_id() + 1;
 	pc->side = t->side;
 	pc->next = 0;
-	pace(pc, n, p, t, now);
+	pace(pc, p, t, now);
 }
 
 SEC("struct_ops/kvmgang_stopping")

@@ -219,8 +219,11 @@ static void change_node(struct thread *t, u32 node)
 /*
  * @p is on no queue: from now on it is counted with its VM if that gangs, or with the solo tasks,
  * and a vCPU on its home.
+ *
+ * The verifier looks at this on its own, as it does at charge() and pace(): otherwise it would for
+ * each of the ways through dispatch() that lead here.
  */
-static void take_side(struct task_struct *p, struct thread *t)
+__noinline int take_side(struct task_struct *p __arg_trusted, struct thread *t __arg_nonnull)
 {
 	u32 side = SOLO, node;
 	bool runnable = t->runnable;
@@ -241,13 +244,14 @@ static void take_side(struct task_struct *p, struct thread *t)
 		/* It may have a reservation since. */
 		if (side != SOLO && runnable)
 			rank_add_runnable(vm, node, side);
-		return;
+		return 0;
 	}
 	uncount_runnable(t);
 	t->side = side;
 	change_node(t, node);
 	if (runnable)
 		count_runnable(t);
+	return 0;
 }
 
 /* Two vCPUs may be at it at a time; then one sample is lost. */
@@ -312,14 +316,14 @@ static u64 standing(struct thread *t, const struct node_state *n)
 }
 
 /* Charges @t, which is on a pCPU, up to @now. As long as nobody waits nobody is behind. */
-static void charge(struct task_struct *p, struct thread *t, u64 now)
+__noinline int charge(struct task_struct *p __arg_trusted, struct thread *t __arg_nonnull, u64 now)
 {
 	struct node_state *n = node_of(t->node);
 	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
 	u64 ns = now > t->started ? now - t->started : 0;
 
 	if (!t->started || !n)
-		return;
+		return 0;
 	t->started = now;
 	ran_for(n, vm, ns);
 	if (vm)
@@ -334,6 +338,7 @@ static void charge(struct task_struct *p, struct thread *t, u64 now)
 		cgroup_draw(t->limited, ns, now);
 	if (t->limited && vm)
 		vm_cgroup_check(t, now);
+	return 0;
 }
 
 /*

@@ -2,7 +2,8 @@
 /*
  * How hard the scheduler makes it for the verifier, which gives up on a program after a million
  * instructions, each counted as often as it is looked at. How often that is differs from kernel to
- * kernel, so a program that has just been accepted by one may be refused by the next.
+ * kernel, so a program that has just been accepted by one may be refused by the next. And most of
+ * the time that it takes to attach the scheduler is the verifier's.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -17,11 +18,11 @@
 #define NR_OPS		18
 
 /*
- * BPF_COMPLEXITY_LIMIT_INSNS of the kernel; and what is left to kernels to come that look at an
- * instruction twice as often. dispatch() is by far the largest: 7.2 and 7.3 look 430000 times.
+ * A tenth of the kernel's BPF_COMPLEXITY_LIMIT_INSNS. dispatch() is by far the largest: 7.2 and 7.3
+ * look at 37000. What a loop or a branch too many costs is a factor, not a few per cent.
  */
 #define LIMIT_INSNS	1000000
-#define CEILING_INSNS	(LIMIT_INSNS / 2)
+#define CEILING_INSNS	(LIMIT_INSNS / 10)
 
 #define PREFIX		"kvmgang_"
 
@@ -61,4 +62,4 @@ static void test_complexity(void)
 	EXPECT(service_end(&service, SIGTERM), ==, 0);
 }
 
-TAP_MAIN({ "the verifier has at most half of its limit to do", test_complexity })
+TAP_MAIN({ "the verifier has at most a tenth of its limit to do", test_complexity })
