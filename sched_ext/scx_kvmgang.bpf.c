@@ -275,6 +275,7 @@ void BPF_PROG(kvmgang_runnable, struct task_struct *p, u64 enq_flags)
 {
 	struct pcpu_state *pc = pcpu_of(scx_bpf_task_cpu(p));
 	struct thread *t = thread_of(p);
+	u64 now = bpf_ktime_get_ns();
 	struct vm *vm;
 
 	if (!t || !pc || t->runnable)
@@ -283,7 +284,7 @@ void BPF_PROG(kvmgang_runnable, struct task_struct *p, u64 enq_flags)
 	if (!vm)
 		change_node(t, pc->node);
 	else if (t->slept)
-		t->vtime = fair_ceiling(t->vtime + bpf_ktime_get_ns() - t->slept, vm->front);
+		t->vtime = fair_ceiling(t->vtime + now - t->slept, front_of(vm, t->node, now));
 	t->slept = 0;
 	count_runnable(t);
 }
@@ -323,6 +324,7 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 	struct node_state *n = pc ? node_of(pc->node) : NULL;
 	struct thread *t = thread_of(p);
 	u64 now = bpf_ktime_get_ns();
+	struct vm *vm;
 
 	if (!t || !n)
 		return;
@@ -330,6 +332,9 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 		core_runs(p, t, now);
 	uncount_waiting(t);
 	t->started = now;
+	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	if (vm)
+		front_bring(vm, t, now);
 	t->held = 0;
 	t->parked = 0;
 	cgroup_begin(t);

@@ -74,7 +74,8 @@ struct entity {
 enum { NO_QUEUE, QUEUE_WANTED, HAS_QUEUE };
 
 struct vm {
-	u64 front;		/* progress of the vCPU that has come farthest */
+	u64 front;		/* progress of the vCPU that has come farthest, ... */
+	u64 front_at;		/* ... and when it had; see front_of() */
 	u64 burst;		/* ns, mean length of its vCPUs' runs; see sample_burst() */
 	u32 sleepy;		/* they mostly sleep */
 	u32 threads;		/* its vCPUs' */

@@ -149,6 +149,7 @@ static struct vm *vm_get(u32 vm_id, u32 node)
 	vm = vm_of(vm_id);
 	if (!vm)
 		return NULL;
+	vm->front_at = bpf_ktime_get_ns();
 	node = home_first(vm->known_home, node);
 	n = node_of(node);
 	if (n)
@@ -156,6 +157,33 @@ static struct vm *vm_get(u32 vm_id, u32 node)
 	vm->part[0] = node;
 	vm->parts = 1;
 	return vm;
+}
+
+/*
+ * How far the foremost vCPU of @vm has come by @now. It was charged last when the tick came or it
+ * began to wait or sleep; if no vCPU waits on @node, it has gone on since.
+ */
+static u64 front_of(const struct vm *vm, u32 node, u64 now)
+{
+	const struct node_state *n = node_of(node);
+	u64 front = *(volatile u64 *)&vm->front;
+	u64 at = *(volatile u64 *)&vm->front_at;
+
+	if (!n || n->contended || vm->on[node % MAX_NODES].waiting || at > now)
+		return front;
+	return front + now - at;
+}
+
+/*
+ * @t has come so far by @now. The time is written first: who reads the two while they change takes
+ * the front for less far than it is.
+ */
+static void front_bring(struct vm *vm, const struct thread *t, u64 now)
+{
+	if (t->vtime < vm->front)
+		return;
+	*(volatile u64 *)&vm->front_at = now;
+	*(volatile u64 *)&vm->front = t->vtime;
 }
 
 /* @t turned out to serve the @vcpu-th of @vm_id. The wider VM may want another home. */
@@ -167,7 +195,7 @@ __noinline int thread_joins(struct thread *t __arg_nonnull, u32 vm_id, u32 vcpu)
 		return 0;
 	t->vm_id = vm_id;
 	t->vcpu = vcpu;
-	t->vtime = vm->front;
+	t->vtime = front_of(vm, t->node, bpf_ktime_get_ns());
 	__sync_fetch_and_add(&vm->threads, 1);
 	__sync_fetch_and_add(&vm->on[t->node % MAX_NODES].members, 1);
 	vm->home_looked_at = 0;
@@ -267,14 +295,16 @@ static void sample_burst(struct vm *vm, struct thread *t)
 		vm->sleepy = 0;
 }
 
+/* As long as nobody waits nobody is behind, neither among VMs nor among the vCPUs of one. */
 static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u64 ns)
 {
 	struct entity *e = &vm->on[t->node % MAX_NODES];
 	u64 lead = LEAD_WINDOWS * WINDOW_NS * (e->members ?: 1), vtime;
 
 	t->vtime += ns;
-	if (vm->front < t->vtime)
-		vm->front = t->vtime;
+	if (!n->contended)
+		t->vtime = fair_floor(t->vtime, front_of(vm, t->node, t->started), 0);
+	front_bring(vm, t, t->started);
 	t->burst += ns;
 	if (t->burst >= WINDOW_NS)
 		sample_burst(vm, t);
@@ -315,7 +345,7 @@ static u64 standing(struct thread *t, const struct node_state *n)
 	return *vtime;
 }
 
-/* Charges @t, which is on a pCPU, up to @now. As long as nobody waits nobody is behind. */
+/* Charges @t, which is on a pCPU, up to @now. */
 __noinline int charge(struct task_struct *p __arg_trusted, struct thread *t __arg_nonnull, u64 now)
 {
 	struct node_state *n = node_of(t->node);
