@@ -46,8 +46,8 @@ static inline int heap_push(struct heap *h, __u64 id, __u64 key)
 }
 
 /*
- * 1 if the key of @a is less than that of @b, to which it is nearer than 2^63, else 0. Computed, not
- * branched to: else the verifier followed each way down the heap, of which there are 2^HEAP_DEPTH.
+ * 1 if the key of @a is less than that of @b, to which it is nearer than 2^63, else 0. Computed and
+ * not branched to: the verifier would follow each way down the heap, which are 2^HEAP_DEPTH.
  */
 static inline __u32 heap_before(const struct heap_entry *a, const struct heap_entry *b)
 {
@@ -66,12 +66,12 @@ static inline struct heap_entry heap_pop(struct heap *h)
 	last = h->at[h->nr & HEAP_MASK];
 	h->nr--;
 	for (step = 0; step < HEAP_DEPTH; step++) {
-		__u32 child = 2 * i;
+		__u32 child = 2 * i, right = (child + 1) & HEAP_MASK;
 
 		if (child > h->nr)
 			break;
-		/* The last one has no sibling but @last, where it was: that ends the way as well. */
-		child += heap_before(&h->at[(child + 1) & HEAP_MASK], &h->at[child & HEAP_MASK]);
+		/* Beside the last one is @last, where it was: that ends the way as well. */
+		child += heap_before(&h->at[right], &h->at[child & HEAP_MASK]);
 		if (h->at[child & HEAP_MASK].key >= last.key)
 			break;
 		h->at[i & HEAP_MASK] = h->at[child & HEAP_MASK];
