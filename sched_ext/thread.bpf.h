@@ -295,15 +295,12 @@ static void sample_burst(struct vm *vm, struct thread *t)
 		vm->sleepy = 0;
 }
 
-/* As long as nobody waits nobody is behind, neither among VMs nor among the vCPUs of one. */
 static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u64 ns)
 {
 	struct entity *e = &vm->on[t->node % MAX_NODES];
 	u64 lead = LEAD_WINDOWS * WINDOW_NS * (e->members ?: 1), vtime;
 
 	t->vtime += ns;
-	if (!n->contended)
-		t->vtime = fair_floor(t->vtime, front_of(vm, t->node, t->started), 0);
 	front_bring(vm, t, t->started);
 	t->burst += ns;
 	if (t->burst >= WINDOW_NS)
@@ -345,7 +342,7 @@ static u64 standing(struct thread *t, const struct node_state *n)
 	return *vtime;
 }
 
-/* Charges @t, which is on a pCPU, up to @now. */
+/* Charges @t, which is on a pCPU, up to @now. As long as nobody waits nobody is behind. */
 __noinline int charge(struct task_struct *p __arg_trusted, struct thread *t __arg_nonnull, u64 now)
 {
 	struct node_state *n = node_of(t->node);
