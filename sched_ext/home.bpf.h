@@ -228,14 +228,16 @@ static void home_publish(struct vm *vm, u32 vm_id, u32 parts)
 /* A home for each part of VM @vm_id. */
 __noinline int home_settle(struct task_struct *p __arg_trusted, u32 vm_id)
 {
+	u32 choice = home_choice(vm_id), parts, i;
 	struct vm *vm = vm_of(vm_id);
-	s32 memory = kvmgang_task_memory(p->pid);
-	u32 parts, i;
+	s32 memory;
 
 	if (!vm)
 		return 0;
-	parts = home_parts(vm->threads, home_widest(vm_id), home_choice(vm_id));
-	if (parts == 1 && memory >= 0 && home_calls(p, vm_id, memory))
+	parts = home_parts(vm->threads, home_widest(vm_id), choice);
+	/* To be asked costs a vCPU 64 page walks at its next entry, while siblings wait for it. */
+	memory = parts == 1 && choice > 1 ? kvmgang_task_memory(p->pid) : -1;
+	if (memory >= 0 && home_calls(p, vm_id, memory))
 		home_move(vm, 0, memory);
 	bpf_for(i, 0, MAX_NODES) {
 		u32 node;
