@@ -275,16 +275,18 @@ void BPF_PROG(kvmgang_runnable, struct task_struct *p, u64 enq_flags)
 {
 	struct pcpu_state *pc = pcpu_of(scx_bpf_task_cpu(p));
 	struct thread *t = thread_of(p);
-	u64 now = bpf_ktime_get_ns();
 	struct vm *vm;
 
 	if (!t || !pc || t->runnable)
 		return;
 	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
-	if (!vm)
+	if (!vm) {
 		change_node(t, pc->node);
-	else if (t->slept)
+	} else if (t->slept) {
+		u64 now = bpf_ktime_get_ns();
+
 		t->vtime = fair_ceiling(t->vtime + now - t->slept, front_of(vm, t->node, now));
+	}
 	t->slept = 0;
 	count_runnable(t);
 }
