@@ -162,7 +162,7 @@ measure eevdf
 build/kvmgang show solver -i 0.1 --json >"$work/show.json"
 in_words
 
-echo "== kvmgang run, while the guests work (a minute or two: the kernel verifies it)"
+echo "== kvmgang run, while the guests work (the kernel verifies it first, which takes a while)"
 attach
 sleep 1
 measure kvmgang
