@@ -283,23 +283,26 @@ static void settle_off_cpu(struct kvmgang_vcpu *vcpu, u64 now)
 	}
 }
 
-/*
- * Is the vCPU, which runs, about to lose its pCPU? Its wait then begins when that was decided: the
- * run queue's clock is not stamped again for the switch (rq_clock_skip_update()), however long the
- * kernel takes to get to it.
- */
+/* Is the vCPU, which runs, about to lose its pCPU? See KVMGANG_LEAVE_LAG_NS. */
 static bool is_leaving(const struct kvmgang_vcpu *vcpu)
 {
 	return vcpu->thread && test_tsk_need_resched(vcpu->thread->task);
+}
+
+/* What it shares with others is taken the next time: of that the past is not known. */
+static void settle_leaving(struct kvmgang_vcpu *vcpu, u64 now)
+{
+	account_fill(&vcpu->account, KVMGANG_RUN,
+		     now - (KVMGANG_LEAVE_LAG_NS - KVMGANG_READ_LAG_NS));
 }
 
 void vcpu_settle(struct kvmgang_vcpu *vcpu, u64 now)
 {
 	struct kvmgang_account *a = &vcpu->account;
 
-	if (a->running && is_leaving(vcpu))
-		return;
-	if (a->running) {
+	if (a->running && is_leaving(vcpu)) {
+		settle_leaving(vcpu, now);
+	} else if (a->running) {
 		account_fill(a, KVMGANG_RUN, now);
 		account_shared(a, occupancy_take_shared(vcpu->cpu, now));
 	} else if (vcpu->thread) {

@@ -50,6 +50,13 @@ struct kvmgang_vm;
  */
 #define KVMGANG_READ_LAG_NS	1000000ULL
 
+/*
+ * One that runs and is to be preempted is read as of this long ago: the run queue's clock is not
+ * stamped again for the switch (rq_clock_skip_update()), however long the kernel takes to get to
+ * it. On a kernel with lockdep and KASAN that were up to 1.4 ms; of more the same becomes as above.
+ */
+#define KVMGANG_LEAVE_LAG_NS	(10 * KVMGANG_READ_LAG_NS)
+
 /* A thread that has entered a guest, see thread.c. Lives from its first guest entry to its exit. */
 struct kvmgang_thread {
 	struct preempt_notifier notifier;

@@ -443,6 +443,20 @@ static void test_settle_running(struct kunit *test)
 	expect_settled(test, s, s->now + 1000);
 }
 
+/* It has run for long, and is about to be preempted: as of a while ago, but not of when it came. */
+static void test_settle_leaving(struct kunit *test)
+{
+	struct served *s = serve(test);
+	u64 lag = KVMGANG_LEAVE_LAG_NS - KVMGANG_READ_LAG_NS;
+
+	set_tsk_need_resched(s->task);
+	settle(s, s->now + lag);
+	expect_settled(test, s, s->now);
+	settle(s, s->now + lag + 1000);
+	expect_ns(test, s, KVMGANG_RUN, 1000);
+	expect_settled(test, s, s->now + 1000);
+}
+
 static void test_settle_asleep(struct kunit *test)
 {
 	struct served *s = serve(test);
@@ -606,6 +620,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE_SLOW(test_death_in_birth),
 	KUNIT_CASE_SLOW(test_limits),
 	KUNIT_CASE(test_settle_running),
+	KUNIT_CASE(test_settle_leaving),
 	KUNIT_CASE(test_settle_asleep),
 	KUNIT_CASE(test_settle_waiting),
 	KUNIT_CASE(test_settle_preempted),

@@ -300,12 +300,18 @@ static void check_vm(const struct kvmgang_vm_row *vm, const struct kvmgang_vcpu_
 void snap_check(const struct snap *snap)
 {
 	const struct kvmgang_vcpu_row *vcpus = snap->vcpus;
+	struct kvmgang_info info;
 	uint32_t i;
 
+	kvmgang_info(&info);
 	EXPECT(snap->head.out_begin_ns, <=, snap->head.out_end_ns);
 	for (i = 0; i < snap->head.nr_vcpus; i++) {
 		row_check(&snap->vcpus[i]);
 		EXPECT(snap->vcpus[i].now_ns, <=, snap->head.out_end_ns);
+		/* However long it has been running. */
+		if (snap->vcpus[i].state == KVMGANG_RUN)
+			EXPECT(snap->vcpus[i].now_ns + 10 * info.out_read_lag_ns, >=,
+			       snap->head.out_begin_ns);
 	}
 	for (i = 0; i < snap->head.nr_vms; i++) {
 		check_vm(&snap->vms[i], vcpus);

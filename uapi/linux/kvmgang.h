@@ -139,7 +139,8 @@ struct kvmgang_vcpu_row {
  * @out_max_vms: most VMs that are accounted at a time; later ones are counted in @out_refused
  * @out_max_vcpus: most vCPUs that are accounted at a time
  * @out_reserved: 0
- * @out_read_lag_ns: vCPUs are reported as of this long before the read
+ * @out_read_lag_ns: vCPUs are reported as of this long before the read, or up to ten times as long
+ *	if they are about to be preempted
  * @out_refused: vCPUs not accounted, for lack of memory or beyond a maximum, counted at each try
  * @out_forced_idle_ns: time that pCPUs stood idle for the sake of any VM's isolation, see
  *	KVMGANG_KEY_ISOLATION; of VMs that have ended, too
