@@ -319,10 +319,15 @@ static void core_stops(struct task_struct *p)
 	core_leave_unless_next(scx_bpf_task_cpu(p), !(p->flags & PF_KTHREAD));
 }
 
+/*
+ * Another pCPU may be here that changes the properties of @p, as it goes on where it is. When that
+ * one asks again has not changed; only it could tell its timer.
+ */
 SEC("struct_ops/kvmgang_running")
 void BPF_PROG(kvmgang_running, struct task_struct *p)
 {
-	struct pcpu_state *pc = pcpu_of(bpf_get_smp_processor_id());
+	s32 cpu = scx_bpf_task_cpu(p);
+	struct pcpu_state *pc = pcpu_of(cpu);
 	struct node_state *n = pc ? node_of(pc->node) : NULL;
 	struct thread *t = thread_of(p);
 	u64 now = bpf_ktime_get_ns();
@@ -341,16 +346,17 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 	t->parked = 0;
 	cgroup_begin(t);
 	if (pc->node == t->node)
-		t->home_cpu = bpf_get_smp_processor_id() + 1;
+		t->home_cpu = cpu + 1;
 	pc->side = t->side;
 	pc->next = 0;
-	pace(pc, p, t, now);
+	if (cpu == bpf_get_smp_processor_id())
+		pace(pc, p, t, now);
 }
 
 SEC("struct_ops/kvmgang_stopping")
 void BPF_PROG(kvmgang_stopping, struct task_struct *p, bool runnable)
 {
-	struct pcpu_state *pc = pcpu_of(bpf_get_smp_processor_id());
+	struct pcpu_state *pc = pcpu_of(scx_bpf_task_cpu(p));
 	struct thread *t = thread_of(p);
 
 	if (!t || !pc)
