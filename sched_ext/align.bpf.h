@@ -69,15 +69,21 @@ static u32 aligned_at(u32 i, u64 end)
 	return aligned.end == end && i < aligned.nr ? aligned.vm_id[i % MAX_ALIGNED] : 0;
 }
 
-/* May VM @vm_id, which is wide, be the first to have a part of a window of @node? */
+enum { MAY_LEAD, IS_DECIDED, IS_AHEAD };
+
+/*
+ * May VM @vm_id, which is wide, be the first to have a part of a window of @node? Not if another of
+ * its nodes has elected for the time when that ends, nor if the VM is ahead there.
+ */
 __noinline int may_lead(u32 vm_id, u32 node)
 {
 	struct node_state *here = node_of(node);
 	struct vm *vm = vm_of(vm_id);
+	int verdict = MAY_LEAD;
 	u32 i;
 
 	if (!vm || !here)
-		return false;
+		return IS_DECIDED;
 	bpf_for(i, 0, MAX_NODES) {
 		u32 other = vm->part[i % MAX_NODES] % MAX_NODES;
 		struct node_state *n = node_of(other);
@@ -87,13 +93,13 @@ __noinline int may_lead(u32 vm_id, u32 node)
 			break;
 		if (!n || other == node || !n->contended || !vm->on[other].runnable)
 			continue;
-		if (n->electing_for == here->electing_for)
-			return false;
 		most = vm_charge(vm, other, 2 * WINDOW_NS * vm->on[other].members);
-		if (vm->on[other].vtime > n->clock + most)
-			return false;
+		if (vm->on[other].vtime > level_of(n) + most)
+			return IS_AHEAD;
+		if (n->electing_for == here->electing_for)
+			verdict = IS_DECIDED;
 	}
-	return true;
+	return verdict;
 }
 
 #endif /* KVMGANG_ALIGN_BPF_H */

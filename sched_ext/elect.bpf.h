@@ -42,14 +42,30 @@ static void clock_follow(struct node_state *n, const struct entity *e, u64 vtime
 }
 
 /*
- * Nobody who waits came up in the election: those who have all that they can use took the pCPUs,
- * @first before all. If the clock stood still now they could not come to be ahead of who waits.
+ * The first VM that waits, @vm, has come up. Those before it may not use what they are entitled to,
+ * as solo tasks do not that are bound to a pCPU which a real-time task has, and hold the clock. But
+ * so far ahead of it that VMs come to its bounds it must not be: there nobody is ahead of anybody.
  */
-static void clock_follow_first(struct node_state *n, u32 node, const struct gang *first)
+static void clock_trail(struct node_state *n, const struct vm *vm, u32 node)
 {
-	struct vm *vm = vm_of(first->vm_id);
+	u64 vtime = vm->on[node % MAX_NODES].vtime, lead = vm_lead(vm, node) / 2;
 
-	if (!n->clocked && vm && first->rank == RUNNABLE)
+	n->vm_waits = 1;
+	n->level = vtime;
+	if (vtime > lead)
+		clock_advance(n, vtime - lead);
+}
+
+/*
+ * Nobody who waits came up in the election while there was something left: those who have all that
+ * they can use took the pCPUs. If the clock stood still now they could not come to be ahead of who
+ * waits.
+ */
+static void clock_follow_first(struct node_state *n, u32 node)
+{
+	struct vm *vm = vm_of(n->first_served);
+
+	if (!n->clocked && vm)
 		clock_advance(n, vm->on[node % MAX_NODES].vtime);
 }
 
@@ -65,7 +81,8 @@ static __always_inline u32 gangs_add(struct gangs *gangs, u32 vm_id, u32 rank, s
 	u32 slots = room <= left ? runnable : whole ? 0 : runnable < left ? runnable : left;
 	u32 nr = gangs->nr;
 
-	e->passed_over = left && !slots;
+	if (left)
+		e->passed_over = !slots;
 	if (nr >= MAX_GANGS)
 		return 0;
 	room = room_of(vm_id, slots);
@@ -88,6 +105,8 @@ static __always_inline u32 elect_vm(struct node_state *n, struct gangs *gangs, s
 
 	if (slots)
 		align(vm, vm_id, n->electing_for);
+	if (slots && rank == RUNNABLE && !n->first_served)
+		n->first_served = vm_id;
 	n->elected += slots > 0;
 	n->members += slots;
 	return slots;
@@ -152,6 +171,8 @@ static u32 elect_solo(struct node_state *n, struct gangs *gangs, u32 left)
 	u64 vtime = n->solo_behind < left ? n->solo_first : n->solo_vtime;
 
 	n->solo_elected = 1;
+	if (left && !n->first_served)
+		n->first_served = SOLO;
 	/* Who waits is counted before he is on the queue. */
 	if (vtime != NOBODY)
 		clock_follow(n, &n->unparked, vtime);
@@ -169,6 +190,7 @@ __noinline int elect_one(u32 node, u32 left, int first)
 {
 	struct node_state *n = node_of(node);
 	struct gangs *gangs;
+	int verdict = MAY_LEAD;
 	u32 vm_id, slots = 0;
 	struct entity *e;
 	struct vm *vm;
@@ -187,9 +209,17 @@ __noinline int elect_one(u32 node, u32 left, int first)
 		slots = elect_solo(n, gangs, left);
 		left -= slots;
 	}
-	clock_follow(n, e, e->vtime);
+	if (vm->parts > 1)
+		verdict = may_lead(vm_id, node);
+	/* One that must not lead would have the clock stand for as long as that is so. */
+	if (verdict != IS_AHEAD) {
+		if (left || !n->first_served)
+			clock_follow(n, e, e->vtime);
+		if (e->waiting && !n->vm_waits)
+			clock_trail(n, vm, node);
+	}
 	whole = !first && (is_strict(vm) || !e->passed_over);
-	if (gangs_have(gangs, vm_id) || (vm->parts > 1 && !may_lead(vm_id, node)))
+	if (gangs_have(gangs, vm_id) || verdict != MAY_LEAD)
 		left = 0;
 	return slots + elect_vm(n, gangs, vm, vm_id, node, RUNNABLE, left, whole);
 }
@@ -269,7 +299,7 @@ __noinline int elect(u32 node, u64 now)
 {
 	struct node_state *n = node_of(node);
 	struct gangs *gangs;
-	u32 left, aligned, misfits = 0;
+	u32 left, misfits = 0;
 	int i;
 
 	if (!n)
@@ -281,21 +311,20 @@ __noinline int elect(u32 node, u64 now)
 	n->unparked.waiting = unparked(n, node, n->solo.waiting);
 	n->solo_elected = 0;
 	n->clocked = 0;
+	n->vm_waits = 0;
+	n->first_served = 0;
 	n->elected = 0;
 	n->members = 0;
 	n->electing_for = fair_window_end(now, WINDOW_NS);
 	clock_measure(n);
 	left -= elect_reserved(node, left, now);
-	aligned = elect_aligned(node, left);
-	left -= aligned;
+	left -= elect_aligned(node, left);
 	look_at_solo(node);
-	/* Whose turn it would be has to wait, but the clock goes on. */
-	if (aligned && !left)
-		elect_one(node, 0, false);
 	bpf_for(i, 0, MAX_GANGS - 1) {
 		int slots;
 
-		if (!left || misfits > MAX_MISFITS)
+		/* When nothing is left the first VM that waits comes up yet, for the clock. */
+		if ((!left && n->vm_waits) || misfits > MAX_MISFITS)
 			break;
 		slots = elect_one(node, left, left == n->nr_cpus);
 		if (slots < 0)
@@ -305,8 +334,9 @@ __noinline int elect(u32 node, u64 now)
 	}
 	if (!n->solo_elected && left && n->unparked.runnable)
 		elect_solo(n, gangs, left);
-	if (gangs->nr)
-		clock_follow_first(n, node, &gangs->gang[0]);
+	clock_follow_first(n, node);
+	if (!n->vm_waits)
+		n->level = 0;
 	bpf_for(i, 0, MAX_GANGS) {
 		if (i >= gangs->nr || i >= MAX_GANGS)
 			break;

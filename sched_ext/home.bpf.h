@@ -63,6 +63,14 @@ static u64 vm_charge(const struct vm *vm, u32 node, u64 ns)
 	return fair_charge(members ? ns * vm->threads / members : ns, vm->shares);
 }
 
+/* How far ahead of the clock of @node @vm may come by what nobody else could use; virtual time. */
+static u64 vm_lead(const struct vm *vm, u32 node)
+{
+	u32 members = vm->on[node % MAX_NODES].members;
+
+	return vm_charge(vm, node, LEAD_WINDOWS * WINDOW_NS * (members ?: 1));
+}
+
 /* Two functions that the verifier looks at on their own: in one it would take too long. */
 
 /* How many nodes may be home to VM @vm_id. */

@@ -141,12 +141,15 @@ struct node_state {
 	u64 clock;		/* virtual */
 	u64 clock_before;	/* at the last election */
 	u64 stride;		/* mean of what it goes on in a window */
+	u64 level;		/* virtual time of the first VM that waited; 0: none did */
 	u64 waiting;		/* tasks on the node's queues */
 	u32 solo_elected;	/* in the election that is going on, as are all these: */
 	u64 solo_first;		/* least virtual time of the solo tasks that wait, ... */
 	u64 solo_vtime;		/* ... or run, ... */
 	u32 solo_behind;	/* ... and those of them that come before all that wait */
-	u32 clocked;		/* the clock follows the most entitled of those that wait */
+	u32 clocked;		/* the clock follows the most entitled of those that wait, ... */
+	u32 vm_waits;		/* ... a VM that does has come up, ... */
+	u32 first_served;	/* ... and this one, or SOLO, was first to get a part by that */
 	u32 elected, members;	/* VMs so far, and their slots */
 	u32 width;		/* mean number of runnable members of the ganged VMs */
 	struct entity solo;

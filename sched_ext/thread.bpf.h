@@ -298,7 +298,7 @@ static void sample_burst(struct vm *vm, struct thread *t)
 static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u64 ns)
 {
 	struct entity *e = &vm->on[t->node % MAX_NODES];
-	u64 lead = LEAD_WINDOWS * WINDOW_NS * (e->members ?: 1), vtime;
+	u64 vtime;
 
 	t->vtime += ns;
 	front_bring(vm, t, t->started);
@@ -311,7 +311,7 @@ static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u
 		clock_advance(n, vtime);
 	else
 		vtime_bring(&e->vtime, vtime,
-			    fair_ceiling(vtime, vtime_ceiling(n, vm_charge(vm, t->node, lead))));
+			    fair_ceiling(vtime, vtime_ceiling(n, vm_lead(vm, t->node))));
 }
 
 /* A host task is entitled to as much as one vCPU, not to as much as a VM. */

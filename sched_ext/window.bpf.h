@@ -72,12 +72,22 @@ static u64 stride_of(const struct node_state *n)
 	return n->stride > LEAST_STRIDE_NS ? n->stride : LEAST_STRIDE_NS;
 }
 
-/* What he may have come to at most whose LEAD_WINDOWS are @vns of virtual time. */
+/* How far VMs are that are served: the clock, or where the first one is that waits. */
+static u64 level_of(const struct node_state *n)
+{
+	return n->clock > n->level ? n->clock : n->level;
+}
+
+/*
+ * What he may have come to at most whose LEAD_WINDOWS are @vns of virtual time: never to less than
+ * the first VM that waits, or he would come before it however much he has had.
+ */
 static u64 vtime_ceiling(const struct node_state *n, u64 vns)
 {
 	u64 longest = stride_of(n) * MAX_WAIT_WINDOWS;
+	u64 most = n->clock + (vns < longest ? vns : longest);
 
-	return n->clock + (vns < longest ? vns : longest);
+	return most > n->level ? most : n->level;
 }
 
 /* The window of @n has lost its purpose. */
