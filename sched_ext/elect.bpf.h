@@ -11,6 +11,7 @@
 #define KVMGANG_ELECT_BPF_H
 
 #include "align.bpf.h"
+#include "charge.bpf.h"
 #include "rank.bpf.h"
 #include "report.bpf.h"
 #include "window.bpf.h"
@@ -316,6 +317,7 @@ __noinline int elect(u32 node, u64 now)
 	n->elected = 0;
 	n->members = 0;
 	n->electing_for = fair_window_end(now, WINDOW_NS);
+	charge_node(node, now);
 	clock_measure(n);
 	left -= elect_reserved(node, left, now);
 	left -= elect_aligned(node, left);

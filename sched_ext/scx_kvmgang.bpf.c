@@ -347,7 +347,7 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 	cgroup_begin(t);
 	if (pc->node == t->node)
 		t->home_cpu = cpu + 1;
-	pc->side = t->side;
+	charge_begin(pc, t->side, t->node, now);
 	pc->next = 0;
 	if (cpu == bpf_get_smp_processor_id())
 		pace(pc, p, t, now);

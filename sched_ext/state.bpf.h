@@ -176,6 +176,8 @@ struct pcpu_state {
 	u32 node;
 	s32 next;		/* tid of the one to run next, by directed yield */
 	u32 side;		/* whose task runs, SOLO, or 0 when idle: a hint */
+	u32 side_node;		/* where that waits */
+	u64 charged;		/* up to here; see charge.bpf.h */
 	u64 solo_vtime;		/* of a solo task that runs: as of the end of the window */
 	/* See isolate.bpf.h; only while somebody is isolated. */
 	u32 core;		/* its first pCPU */

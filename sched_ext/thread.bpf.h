@@ -9,6 +9,7 @@
 #ifndef KVMGANG_THREAD_BPF_H
 #define KVMGANG_THREAD_BPF_H
 
+#include "charge.bpf.h"
 #include "vm_cgroup.bpf.h"
 #include "worker.bpf.h"
 
@@ -295,23 +296,15 @@ static void sample_burst(struct vm *vm, struct thread *t)
 		vm->sleepy = 0;
 }
 
-static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u64 ns)
+/* @t ran for @ns, of which @due are to be charged to its VM. */
+static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u64 ns, u64 due)
 {
-	struct entity *e = &vm->on[t->node % MAX_NODES];
-	u64 vtime;
-
 	t->vtime += ns;
 	front_bring(vm, t, t->started);
 	t->burst += ns;
 	if (t->burst >= WINDOW_NS)
 		sample_burst(vm, t);
-	ns = vm_charge(vm, t->node, ns);
-	vtime = __sync_fetch_and_add(&e->vtime, ns) + ns;
-	if (!n->contended)
-		clock_advance(n, vtime);
-	else
-		vtime_bring(&e->vtime, vtime,
-			    fair_ceiling(vtime, vtime_ceiling(n, vm_lead(vm, t->node))));
+	charge_vm(n, vm, t->node, due);
 }
 
 /* A host task is entitled to as much as one vCPU, not to as much as a VM. */
@@ -342,23 +335,25 @@ static u64 standing(struct thread *t, const struct node_state *n)
 	return *vtime;
 }
 
-/* Charges @t, which is on a pCPU, up to @now. As long as nobody waits nobody is behind. */
+/* Charges @p, which is on a pCPU, up to @now. */
 __noinline int charge(struct task_struct *p __arg_trusted, struct thread *t __arg_nonnull, u64 now)
 {
+	struct pcpu_state *pc = pcpu_of(scx_bpf_task_cpu(p));
 	struct node_state *n = node_of(t->node);
 	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
-	u64 ns = now > t->started ? now - t->started : 0;
+	u64 ns = now > t->started ? now - t->started : 0, due;
 
-	if (!t->started || !n)
+	if (!t->started || !n || !pc)
 		return 0;
 	t->started = now;
+	due = charge_due(pc, now);
 	ran_for(n, vm, ns);
 	if (vm)
 		draw(vm, t->vm_id, ns, now);
 	if (vm && !vm->throttled)
 		home_review(p, vm, t->vm_id, now);
 	if (vm)
-		charge_vcpu(n, vm, t, ns);
+		charge_vcpu(n, vm, t, ns, due);
 	else
 		charge_host(n, p, t, ns);
 	if (t->limited)
