@@ -104,8 +104,10 @@ static __always_inline u32 elect_vm(struct node_state *n, struct gangs *gangs, s
 {
 	u32 slots = gangs_add(gangs, vm_id, rank, &vm->on[node % MAX_NODES], left, whole);
 
-	if (slots)
+	if (slots) {
+		vm->on[node % MAX_NODES].window = n->window + 1;
 		align(vm, vm_id, n->electing_for);
+	}
 	if (slots && rank == RUNNABLE && !n->first_served)
 		n->first_served = vm_id;
 	n->elected += slots > 0;

@@ -12,7 +12,7 @@
 #define KVMGANG_RANK_BPF_H
 
 #include "budget.h"
-#include "state.bpf.h"
+#include "home.bpf.h"
 
 /* When the first of the throttled VMs may go on; 0: none is. Written under the rank's lock. */
 __u64 release_at;
@@ -60,10 +60,20 @@ __noinline int rank_pop(u32 id, struct heap_entry *top __arg_nonnull)
 	return 0;
 }
 
+/*
+ * Of VMs that have had much the same, those come first that had no part of the window that ends.
+ * Two equal ones would often have two windows each in turn, and wait for twice as long: what one is
+ * charged when it is switched to and from differs from what it is when it goes on.
+ */
 static u64 key_of(const struct vm *vm, u32 node, u32 kind)
 {
+	const struct entity *e = &vm->on[node % MAX_NODES];
+	const struct node_state *n = node_of(node);
+
+	if (kind == RUNNABLE && n && e->window == n->window)
+		return e->vtime + vm_charge(vm, node, WINDOW_NS / 4 * e->members);
 	if (kind != RESERVED)
-		return vm->on[node % MAX_NODES].vtime;
+		return e->vtime;
 	if (vm->starves)
 		return 0;
 	return vm->refilled_at + (vm->reservation ? budget_wait(vm->reserved, 0, vm->reservation)

@@ -69,6 +69,7 @@ struct entity {
 	u32 in_waiting;		/* ... the waiting, ... */
 	u32 in_reserved;	/* ... or those that have a reservation */
 	u32 passed_over;	/* at the last election, because it did not fit */
+	u64 window;		/* number of the last one of which it had a part */
 };
 
 enum { NO_QUEUE, QUEUE_WANTED, HAS_QUEUE };
