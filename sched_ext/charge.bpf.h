@@ -11,7 +11,22 @@
 #ifndef KVMGANG_CHARGE_BPF_H
 #define KVMGANG_CHARGE_BPF_H
 
+#include "cgroup.bpf.h"
 #include "home.bpf.h"
+
+/* A host task is entitled to as much as one vCPU, not to as much as a VM. */
+static u64 host_vtime(const struct node_state *n, const struct task_struct *p,
+		      const struct thread *t, u64 ns)
+{
+	return fair_charge(ns * (n->width ?: 1), weight_of(p, t));
+}
+
+/* How far ahead of the clock it may come by what nobody else could use, in virtual time. */
+static u64 host_lead(const struct node_state *n, const struct task_struct *p,
+		     const struct thread *t)
+{
+	return host_vtime(n, p, t, LEAD_WINDOWS * WINDOW_NS);
+}
 
 /* A vCPU of @vm, which waits on @node, ran for @ns. As long as nobody waits nobody is behind. */
 static void charge_vm(struct node_state *n, struct vm *vm, u32 node, u64 ns)

@@ -127,13 +127,24 @@ static bool gangs_have(const struct gangs *gangs, u32 vm_id)
 	return false;
 }
 
-/* The least virtual time of the solo tasks that wait. */
-__noinline u64 solo_head(u32 node)
+/* The least virtual time of the solo tasks that wait; *@lead is how far its task may be ahead. */
+__noinline u64 solo_head(u32 node, u64 *lead __arg_nonnull)
 {
 	struct task_struct *p = scx_bpf_dsq_peek(solo_dsq(node));
+	struct node_state *n = node_of(node);
+	struct thread *t;
+	struct vm *vm;
 
-	if (!p)
+	*lead = 0;
+	if (!p || !n)
 		return NOBODY;
+	t = thread_of(p);
+	if (t) {
+		vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+		*lead = host_lead(n, p, t);
+		if (vm)
+			*lead = vm_lead(vm, node);
+	}
 	return p->scx.dsq_vtime;
 }
 
@@ -145,7 +156,7 @@ __noinline int look_at_solo(u32 node)
 
 	if (!n)
 		return 0;
-	n->solo_first = solo_head(node);
+	n->solo_first = solo_head(node, &n->solo_lead);
 	n->solo_vtime = n->solo_first;
 	n->solo_behind = 0;
 	bpf_for(i, 0, MAX_CPUS) {
@@ -166,12 +177,24 @@ __noinline int look_at_solo(u32 node)
 }
 
 /*
- * Solo tasks get what there is of @left. The clock follows the first of them if pCPUs are too few
- * for those that are before all that wait, and else these have all that they can use.
+ * Where the clock should be for the solo tasks' sake, of which @left can run. Those that run and
+ * are before all that wait may have all that they can use, each his pCPU; or they are before
+ * somebody who waits for the same one, and are to stay that. So the clock is no farther behind who
+ * waits than half of his lead.
  */
+static u64 solo_clock(const struct node_state *n, u32 left)
+{
+	u64 lead = n->solo_lead / 2, trail = n->solo_first > lead ? n->solo_first - lead : 0;
+
+	if (n->solo_first == NOBODY || n->solo_behind >= left || trail < n->solo_vtime)
+		return n->solo_vtime;
+	return trail;
+}
+
+/* Solo tasks get what there is of @left. */
 static u32 elect_solo(struct node_state *n, struct gangs *gangs, u32 left)
 {
-	u64 vtime = n->solo_behind < left ? n->solo_first : n->solo_vtime;
+	u64 vtime = solo_clock(n, left);
 
 	n->solo_elected = 1;
 	if (left && !n->first_served)

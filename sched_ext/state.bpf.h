@@ -146,7 +146,8 @@ struct node_state {
 	u64 waiting;		/* tasks on the node's queues */
 	u32 solo_elected;	/* in the election that is going on, as are all these: */
 	u64 solo_first;		/* least virtual time of the solo tasks that wait, ... */
-	u64 solo_vtime;		/* ... or run, ... */
+	u64 solo_lead;		/* ... how far that task may be ahead, ... */
+	u64 solo_vtime;		/* ... the least of those that run, too, ... */
 	u32 solo_behind;	/* ... and those of them that come before all that wait */
 	u32 clocked;		/* the clock follows the most entitled of those that wait, ... */
 	u32 vm_waits;		/* ... a VM that does has come up, ... */

@@ -307,22 +307,13 @@ static void charge_vcpu(struct node_state *n, struct vm *vm, struct thread *t, u
 	charge_vm(n, vm, t->node, due);
 }
 
-/* A host task is entitled to as much as one vCPU, not to as much as a VM. */
-static u64 host_vtime(const struct node_state *n, const struct task_struct *p,
-		      const struct thread *t, u64 ns)
-{
-	return fair_charge(ns * (n->width ?: 1), weight_of(p, t));
-}
-
 static void charge_host(struct node_state *n, const struct task_struct *p, struct thread *t, u64 ns)
 {
-	u64 lead = host_vtime(n, p, t, LEAD_WINDOWS * WINDOW_NS);
-
 	t->vtime += host_vtime(n, p, t, ns);
 	if (!n->contended)
 		clock_advance(n, t->vtime);
 	else
-		t->vtime = fair_ceiling(t->vtime, vtime_ceiling(n, lead));
+		t->vtime = fair_ceiling(t->vtime, vtime_ceiling(n, host_lead(n, p, t)));
 }
 
 /* Where @t stands in virtual time, brought near to the clock if it was away. */
