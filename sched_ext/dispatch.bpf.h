@@ -38,6 +38,9 @@ bool scx_bpf_task_set_slice___callable(struct task_struct *p, u64 slice) __ksym 
  */
 #define AWAY_NS		1000000ULL
 
+/* For how long nobody need know that somebody runs whose pCPU nobody else wants. */
+#define UNCHARGED_NS	(4 * WINDOW_NS)
+
 /* A VM whose vCPUs have become unequal beyond MOST_SKEW_NS comes first as often as this. */
 #define MEAL_PERIOD_NS	1000000000ULL
 
@@ -104,6 +107,27 @@ __noinline int pace(struct pcpu_state *pc __arg_nonnull, struct task_struct *p _
 		at = earlier(at, cgroup_ends(t->limited, now));
 	ask_at(pc, at);
 	return 0;
+}
+
+/*
+ * A tick comes, and would have this pCPU ask as the slice is over. It need not if its timer will,
+ * or if nobody waits and what @t has run for since it was charged makes no difference yet. But when
+ * the timer was set a sibling may not have waited yet; of a limit, others use up as much as they
+ * happen to; isolation and targets look at what runs; and who has been sent here comes next.
+ */
+static bool tick_matters(const struct pcpu_state *pc, const struct node_state *n,
+			 const struct thread *t, u64 now)
+{
+	const struct vm *vm = limited_vm(t);
+
+	if (vm && (vm->on[t->node % MAX_NODES].waiting || limit_of(vm)))
+		return true;
+	if (t->limited || isolating() || any_targets() || n->squeezes ||
+	    scx_bpf_dsq_nr_queued(SCX_DSQ_LOCAL) > 0)
+		return true;
+	if (n->contended)
+		return pc->resched_at <= now;
+	return n->waiting || now > t->started + UNCHARGED_NS;
 }
 
 static void set_slice(struct task_struct *p, u64 slice)

@@ -40,7 +40,8 @@
  *
  * Who knows what: state.bpf.h has the data, rank.bpf.h the order of VMs, pull.bpf.h what a pCPU may
  * run next, dispatch.bpf.h what it does run, report.bpf.h and interface.h what the command is told.
- * All tasks have a slice of 1 ns, so that each time a pCPU reschedules it asks here.
+ * All tasks have a slice of 1 ns, so that each time a pCPU reschedules it asks here; a tick that is
+ * no reason to ask renews it.
  *
  * Races. Most of what one pCPU writes another one may read while it changes. An error is contained:
  * who runs where, and for how long, is decided anew at the next window at the latest.
@@ -353,6 +354,18 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 		pace(pc, p, t, now);
 }
 
+/* Who has something left of his slice goes on without asking. */
+SEC("struct_ops/kvmgang_tick")
+void BPF_PROG(kvmgang_tick, struct task_struct *p)
+{
+	struct pcpu_state *pc = pcpu_of(bpf_get_smp_processor_id());
+	struct node_state *n = pc ? node_of(pc->node) : NULL;
+	struct thread *t = thread_of(p);
+
+	if (t && n && !tick_matters(pc, n, t, bpf_ktime_get_ns()))
+		set_slice(p, SLICE_NS);
+}
+
 SEC("struct_ops/kvmgang_stopping")
 void BPF_PROG(kvmgang_stopping, struct task_struct *p, bool runnable)
 {
@@ -576,6 +589,7 @@ struct sched_ext_ops kvmgang_ops = {
 	.dispatch	= (void *)kvmgang_dispatch,
 	.runnable	= (void *)kvmgang_runnable,
 	.running	= (void *)kvmgang_running,
+	.tick		= (void *)kvmgang_tick,
 	.stopping	= (void *)kvmgang_stopping,
 	.quiescent	= (void *)kvmgang_quiescent,
 	.yield		= (void *)kvmgang_yield,

@@ -161,7 +161,7 @@ static struct vm *vm_get(u32 vm_id, u32 node)
 }
 
 /*
- * How far the foremost vCPU of @vm has come by @now. It was charged last when the tick came or it
+ * How far the foremost vCPU of @vm has come by @now. It was charged last when its pCPU asked or it
  * began to wait or sleep; if no vCPU waits on @node, it has gone on since.
  */
 static u64 front_of(const struct vm *vm, u32 node, u64 now)
