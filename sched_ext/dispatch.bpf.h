@@ -231,7 +231,7 @@ static bool costop(struct asking *a)
 	if (lead > MOST_SKEW_NS)
 		feed(a->t, vm, a->now);
 	a->leads = true;
-	return pull_member(a->t->side, a->t->node, a->cpu, true);
+	return pull_member(a->t->side, a->t->node, a->cpu, 0);
 }
 
 /* Is there an idle pCPU at home, of the kind of @flags, for what runs here? enqueue() sends it. */

@@ -13,6 +13,9 @@
  */
 #define CLOSE_NS	WINDOW_NS
 
+/* A vCPU may be ahead of its siblings by any time. */
+#define ANY_LEAD	(~0ULL)
+
 /* Solo tasks that have had less than one that runs, of which it is not asked where they may run. */
 #define MANY_BEHIND	8
 
@@ -72,10 +75,10 @@ static u64 lead_of(const struct thread *t)
 
 /*
  * The member of VM @vm_id for @cpu, or 0; a throttled one has none: the one that has come least
- * far, but of those that are close to it rather one that ran here last; if @bounded, none that is
- * too far ahead.
+ * far, but of those that are close to it rather one that ran here last; none that is too far ahead,
+ * unless by no more than @lead ns.
  */
-__noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, bool bounded)
+__noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, u64 lead)
 {
 	u64 slowest = ~0ULL, least = 0;
 	struct vm *vm = vm_of(vm_id);
@@ -93,7 +96,8 @@ __noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, bool bounded)
 			break;
 		if (!t || !may_run_on(p, cpu))
 			continue;
-		if (bounded && is_costopped(p, t, vm, p->scx.dsq_vtime - slowest))
+		if (p->scx.dsq_vtime - slowest > lead &&
+		    is_costopped(p, t, vm, p->scx.dsq_vtime - slowest))
 			break;
 		if (scx_bpf_task_cpu(p) == cpu)
 			return p->pid;
@@ -105,9 +109,9 @@ __noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, bool bounded)
 	return best;
 }
 
-static bool pull_member(u32 vm_id, u32 node, s32 cpu, bool bounded)
+static bool pull_member(u32 vm_id, u32 node, s32 cpu, u64 lead)
 {
-	s32 tid = member_for(vm_id, node, cpu, bounded);
+	s32 tid = member_for(vm_id, node, cpu, lead);
 
 	return tid && pull_tid(vm_dsq(vm_id, node), cpu, tid);
 }
@@ -197,11 +201,37 @@ __noinline int solo_must_leave(u32 node, s32 cpu, u64 vtime)
 	return false;
 }
 
+/* Of VM @vm_id, more wait than there are @slots for. */
+static bool is_short(u32 vm_id, u32 node, s32 slots)
+{
+	const struct vm *vm = vm_of(vm_id);
+
+	return vm && (s32)vm->on[node % MAX_NODES].waiting > slots;
+}
+
+/*
+ * By how much a member of VM @vm_id may be ahead that is to have one of @slots. If there is one for
+ * each that waits, a leader does not get farther ahead by having his; were he held, another VM's
+ * vCPU would have his pCPU and be a leader when its window comes, and two VMs would keep each other
+ * from ever running together. But some may not run on the pCPUs that are left.
+ */
+static u64 free_lead(u32 vm_id, u32 node, s32 slots)
+{
+	const struct vm *vm = vm_of(vm_id);
+
+	return vm && !is_short(vm_id, node, slots) ? vm->costop_ns + WINDOW_NS : 0;
+}
+
+/* A member of @side for the slot that @cpu has. */
 static bool pull_side(u32 side, u32 node, s32 cpu)
 {
+	struct node_state *n = node_of(node);
+	int i = gang_index(node, side);
+	const struct gang *g = n && i >= 0 ? gang_at(n, i) : NULL;
+
 	if (side == SOLO)
 		return pull_solo(node, cpu);
-	return pull_member(side, node, cpu, true);
+	return pull_member(side, node, cpu, free_lead(side, node, (g ? g->slots : 0) + 1));
 }
 
 /*
@@ -266,7 +296,7 @@ __noinline int claim_for_sibling(u32 vm_id, u32 node, s32 cpu)
 			break;
 		if (i == pc->thread)
 			continue;
-		if (!(vm_id == SOLO ? solo_for(node, other) : member_for(vm_id, node, other, true)))
+		if (!(vm_id == SOLO ? solo_for(node, other) : member_for(vm_id, node, other, 0)))
 			continue;
 		if (core_claim(cpu, node, vm_id))
 			kvmgang_resched_cpu(other);
@@ -287,7 +317,7 @@ static bool pull_into(struct gang *g, u32 node, s32 cpu)
 	if (!scx_bpf_dsq_nr_queued(dsq))
 		return false;
 	if (g->vm_id != SOLO)
-		tid = member_for(g->vm_id, node, cpu, true);
+		tid = member_for(g->vm_id, node, cpu, free_lead(g->vm_id, node, g->slots));
 	else if (isolating())
 		tid = solo_for(node, cpu);
 	if (!tid && isolating() && g->slots > 0)
@@ -349,7 +379,7 @@ __noinline int backfill(u32 node, s32 cpu, bool bounded)
 		if (!tried[i])
 			break;
 		nr = i + 1;
-		pulled = pull_member(tried[i], node, cpu, bounded);
+		pulled = pull_member(tried[i], node, cpu, bounded ? 0 : ANY_LEAD);
 		if (pulled)
 			break;
 	}
