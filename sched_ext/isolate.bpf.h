@@ -26,7 +26,7 @@
 
 #include "core.h"
 #include "report.bpf.h"
-#include "state.bpf.h"
+#include "vms.bpf.h"
 
 s32 kvmgang_core_of(s32 cpu) __ksym;
 int kvmgang_forced_idle(u32 vm_id, u64 ns) __ksym;

@@ -9,7 +9,7 @@
 #ifndef KVMGANG_READY_BPF_H
 #define KVMGANG_READY_BPF_H
 
-#include "state.bpf.h"
+#include "vms.bpf.h"
 
 /* VMs that have a target. */
 __u32 targets;

@@ -38,10 +38,10 @@
  * What cgroups say counts: cpu.max and cpu.weight of host tasks' (cgroup.bpf.h, park.bpf.h), and
  * those of a VM's vCPUs for the VM (vm_cgroup.bpf.h).
  *
- * Who knows what: state.bpf.h has the data, rank.bpf.h the order of VMs, pull.bpf.h what a pCPU may
- * run next, dispatch.bpf.h what it does run, report.bpf.h and interface.h what the command is told.
- * All tasks have a slice of 1 ns, so that each time a pCPU reschedules it asks here; a tick that is
- * no reason to ask renews it.
+ * Who knows what: state.bpf.h has the data, vms.bpf.h a VM's by its id, rank.bpf.h the order of
+ * VMs, pull.bpf.h what a pCPU may run next, dispatch.bpf.h what it does run, report.bpf.h and
+ * interface.h what the command is told. All tasks have a slice of 1 ns, so that each time a pCPU
+ * reschedules it asks here; a tick that is no reason to ask renews it.
  *
  * Races. Most of what one pCPU writes another one may read while it changes. An error is contained:
  * who runs where, and for how long, is decided anew at the next window at the latest.

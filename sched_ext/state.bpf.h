@@ -206,13 +206,6 @@ struct {
 } threads SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_VMS);
-	__type(key, u32);
-	__type(value, struct vm);
-} vms SEC(".maps");
-
-struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, MAX_NODES);
 	__type(key, u32);
@@ -241,11 +234,6 @@ struct {
 static struct thread *thread_of(struct task_struct *p)
 {
 	return bpf_task_storage_get(&threads, p, NULL, 0);
-}
-
-static struct vm *vm_of(u32 vm_id)
-{
-	return bpf_map_lookup_elem(&vms, &vm_id);
 }
 
 static struct node_state *node_of(u32 id)

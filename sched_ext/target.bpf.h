@@ -336,14 +336,29 @@ __noinline int look_at_node(u32 node, bool before)
 	return 0;
 }
 
+/* Those that have a place of their own; @left of them are yet to come. */
+static long look_at_place(struct bpf_map *map, u32 *place, struct vm *vm, u64 *left)
+{
+	u64 whose = *place_of(*place);
+	u32 vm_id = whose;
+
+	if (!whose || whose != vm_id)
+		return 0;
+	look_at_vm(map, &vm_id, vm, NULL);
+	*left -= *left > 0;
+	return !*left;
+}
+
 static int target_work(void *map, int *key, void *value)
 {
+	u64 left = nr_placed;
 	u32 node;
 
 	nr_others = 0;
 	bpf_for(node, 0, MAX_NODES)
 		look_at_node(node, true);
-	bpf_for_each_map_elem(&vms, look_at_vm, NULL, 0);
+	bpf_for_each_map_elem(&vms, look_at_place, &left, 0);
+	bpf_for_each_map_elem(&displaced_vms, look_at_vm, NULL, 0);
 	bpf_for(node, 0, MAX_NODES)
 		look_at_node(node, false);
 	return 0;

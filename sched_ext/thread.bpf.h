@@ -145,7 +145,7 @@ static struct vm *vm_get(u32 vm_id, u32 node)
 
 	if (vm)
 		return vm;
-	bpf_map_update_elem(&vms, &vm_id, &fresh, BPF_NOEXIST);
+	vm_add(vm_id, &fresh);
 	policy_read(vm_id);
 	vm = vm_of(vm_id);
 	if (!vm)
@@ -395,7 +395,7 @@ static void thread_leaves(const struct thread *t)
 	bpf_for(node, 0, MAX_NODES)
 		if (vm->queue[node % MAX_NODES])
 			scx_bpf_destroy_dsq(vm_dsq(vm_id, node));
-	bpf_map_delete_elem(&vms, &vm_id);
+	vm_remove(vm_id);
 }
 
 #endif /* KVMGANG_THREAD_BPF_H */

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The VMs, by id.
+ *
+ * Each id has a place in an array, where looking it up takes a tenth of the instructions that it
+ * does in a hash; a pCPU that switches from one VM to another looks a dozen times. Ids count up and
+ * are not used again, so that two VMs have the same place only if thousands came between them: the
+ * later one is in the hash.
+ *
+ * Who removes a VM sees to it that nobody needs it any more. Who looks it up at that moment may
+ * have the record in his hands when it becomes another VM's, as with a hash whose elements are
+ * allocated beforehand: what he writes there is a hint that is wrong for once.
+ */
+#ifndef KVMGANG_VMS_BPF_H
+#define KVMGANG_VMS_BPF_H
+
+#include "state.bpf.h"
+
+#define MAX_PLACES	HEAP_SIZE
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_PLACES);
+	__type(key, u32);
+	__type(value, struct vm);
+} vms SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_VMS);
+	__type(key, u32);
+	__type(value, struct vm);
+} displaced_vms SEC(".maps");
+
+/* Whose each place is: an id, with COMING as long as its record is not filled in. */
+#define COMING	(1ULL << 32)
+__u64 places[MAX_PLACES];
+
+__u64 nr_placed, nr_displaced;
+
+static u64 *place_of(u32 vm_id)
+{
+	return &places[vm_id % MAX_PLACES];
+}
+
+static struct vm *vm_of(u32 vm_id)
+{
+	u32 place = vm_id % MAX_PLACES;
+
+	if (vm_id && *(volatile u64 *)place_of(vm_id) == vm_id)
+		return bpf_map_lookup_elem(&vms, &place);
+	return nr_displaced ? bpf_map_lookup_elem(&displaced_vms, &vm_id) : NULL;
+}
+
+/*
+ * A record for @vm_id, which has none, as @fresh. Of two who are at it at a time, the other one may
+ * not find it yet.
+ */
+static void vm_add(u32 vm_id, const struct vm *fresh)
+{
+	u64 whose = __sync_val_compare_and_swap(place_of(vm_id), 0, COMING | vm_id);
+	u32 place = vm_id % MAX_PLACES;
+
+	if (!whose) {
+		bpf_map_update_elem(&vms, &place, fresh, BPF_ANY);
+		__sync_lock_test_and_set(place_of(vm_id), vm_id);
+		__sync_fetch_and_add(&nr_placed, 1);
+	} else if ((u32)whose != vm_id &&
+		   !bpf_map_update_elem(&displaced_vms, &vm_id, fresh, BPF_NOEXIST)) {
+		__sync_fetch_and_add(&nr_displaced, 1);
+	}
+}
+
+static void vm_remove(u32 vm_id)
+{
+	if (__sync_val_compare_and_swap(place_of(vm_id), vm_id, 0) == vm_id)
+		__sync_fetch_and_sub(&nr_placed, 1);
+	else if (!bpf_map_delete_elem(&displaced_vms, &vm_id))
+		__sync_fetch_and_sub(&nr_displaced, 1);
+}
+
+#endif /* KVMGANG_VMS_BPF_H */
