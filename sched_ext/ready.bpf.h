@@ -55,14 +55,20 @@ static void ready_ends(struct thread *t)
 		vm->ready_worst = t->ready;
 }
 
-/* @vm, or with NULL a host task, ran for @ns. */
-static void ran_for(struct node_state *n, struct vm *vm, u64 ns)
+/*
+ * @vm, or with NULL a host task, ran for @ns, and waits on @node, which is @n. Whoever is no VM
+ * that is looked at there is counted apart: what VMs are counted for is read at another moment than
+ * the node's sum, and the difference of the two would be as wrong as that is long.
+ */
+static void ran_for(struct node_state *n, struct vm *vm, u32 node, u64 ns)
 {
 	if (!any_targets())
 		return;
 	__sync_fetch_and_add(&n->ran, ns);
 	if (vm)
 		__sync_fetch_and_add(&vm->ran, ns);
+	if (!vm || vm->part[0] != node)
+		__sync_fetch_and_add(&n->ran_beside, ns);
 }
 
 #endif /* KVMGANG_READY_BPF_H */

@@ -161,7 +161,8 @@ struct node_state {
 	u32 homed;		/* vCPUs that are at home here */
 	/* See target.bpf.h. */
 	u64 looked_at;
-	u64 ran;		/* ns, all who are at home here, in this period */
+	u64 ran;		/* ns in this period, all who wait here, ... */
+	u64 ran_beside;		/* ... and of them, host tasks and VMs looked at elsewhere */
 	u64 allowance;		/* milli-pCPU of those without a target, if it squeezes them */
 	u32 squeezes;
 	u32 target_doubts;	/* periods in a row that spoke against the present state, ... */

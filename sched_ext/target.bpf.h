@@ -49,8 +49,8 @@ struct looking {
 	u64 allowed;		/* and may */
 	u64 want;		/* VMs with targets */
 	u64 used, least;	/* others: what they did use, and what they must have */
-	u64 ran;		/* all VMs, ... */
-	u64 total;		/* ... and host tasks */
+	u64 total;		/* all who run here, ... */
+	u64 beside;		/* ... and those who are none of these VMs */
 	/* While what others may use is being given away: */
 	u64 left;
 	u32 below_shares;	/* those that have so many or more have theirs */
@@ -140,7 +140,6 @@ static long look_at_vm(struct bpf_map *map, u32 *vm_id, struct vm *vm, void *unu
 	if (!l)
 		return 0;
 	rate = period_rate(l, __sync_lock_test_and_set(&vm->ran, 0));
-	l->ran += rate;
 	if (vm->target) {
 		look_at_target(l, vm, rate);
 		return 0;
@@ -255,7 +254,7 @@ static bool target_judge(struct node_state *n, struct target_report *report,
 {
 	bool was_feasible = report->state != TARGET_UNMET;
 	u64 all = 1000ULL * l->nr_cpus;
-	u64 taken = l->least + (l->total > l->ran ? l->total - l->ran : 0);
+	u64 taken = l->least + l->beside;
 	bool feasible;
 
 	report->want = l->want;
@@ -313,6 +312,7 @@ static void look_ends(struct looking *l, struct node_state *n, struct target_rep
 	enum target_state state = TARGET_NONE;
 
 	l->total = period_rate(l, __sync_lock_test_and_set(&n->ran, 0));
+	l->beside = period_rate(l, __sync_lock_test_and_set(&n->ran_beside, 0));
 	if (l->allowed)
 		state = target_judge(n, report, l) ? target_control(n, l) : TARGET_UNMET;
 	if (state == TARGET_NONE || state == TARGET_UNMET)

@@ -338,7 +338,7 @@ __noinline int charge(struct task_struct *p __arg_trusted, struct thread *t __ar
 		return 0;
 	t->started = now;
 	due = charge_due(pc, now);
-	ran_for(n, vm, ns);
+	ran_for(n, vm, t->node, ns);
 	if (vm)
 		draw(vm, t->vm_id, ns, now);
 	if (vm && !vm->throttled)
