@@ -120,10 +120,12 @@ static bool gangs_have(const struct gangs *gangs, u32 vm_id)
 {
 	int i;
 
-	bpf_for(i, 0, MAX_RESERVED + MAX_ALIGNED)
-		if (i < gangs->nr && gangs->gang[i].rank != RUNNABLE &&
-		    gangs->gang[i].vm_id == vm_id)
+	bpf_for(i, 0, MAX_RESERVED + MAX_ALIGNED) {
+		if (i >= gangs->nr)
+			break;
+		if (gangs->gang[i].rank != RUNNABLE && gangs->gang[i].vm_id == vm_id)
 			return true;
+	}
 	return false;
 }
 
