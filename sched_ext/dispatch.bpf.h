@@ -330,6 +330,14 @@ static bool dispatch_slot(struct asking *a)
 	return true;
 }
 
+/* The VM of who runs here, if he may go on as backfill; 0: he may not, or is no member of one. */
+static u32 own_vm(const struct asking *a)
+{
+	if (!a->t || a->leads || a->t->side == SOLO || a->t->node != a->pc->node)
+		return 0;
+	return a->t->side;
+}
+
 /*
  * Without a slot: who runs here as backfill goes on until the window ends. A pCPU that has nothing
  * to do asks again then: who is queued while it goes idle does not see that it will be, and a node
@@ -338,6 +346,7 @@ static bool dispatch_slot(struct asking *a)
 static void dispatch_backfill(struct asking *a)
 {
 	u64 unclaimed = claim_of(a->n->window, 0);
+	int found;
 
 	if (a->t && is_called_home(a))
 		return;
@@ -346,11 +355,12 @@ static void dispatch_backfill(struct asking *a)
 		return;
 	}
 	a->pc->claim = unclaimed;
-	if (backfill(a->pc->node, a->cpu, true))
+	found = backfill(a->pc->node, a->cpu, true, own_vm(a));
+	if (found == PULLED)
 		event(a->pc->node, EVENT_BACKFILL);
 	else if (a->t)
 		keep(a);
-	else if (!steal(a->pc->node, a->cpu) && !backfill(a->pc->node, a->cpu, false))
+	else if (!steal(a->pc->node, a->cpu) && !backfill(a->pc->node, a->cpu, false, 0))
 		ask_at(a->pc, earlier(parked_ask_at(a->n, a->pc->node, a->now),
 				      a->n->elected ? a->n->window_end :
 						      earlier(a->n->window_end, release_at)));

@@ -359,34 +359,47 @@ __noinline u32 pull_for_slot(u32 node, s32 cpu, u32 own)
 	return 0;
 }
 
+/* Is VM @own as entitled as @next, the most entitled of those that wait? */
+static bool is_as_entitled(u32 own, u32 next, u32 node)
+{
+	const struct vm *vm = vm_of(own), *other = vm_of(next);
+
+	return vm && (!other || vm->on[node % MAX_NODES].vtime <= other->on[node % MAX_NODES].vtime);
+}
+
 /*
  * Somebody who waits without a slot: a solo task, or a member of one of the most entitled VMs. Not
- * @bounded, it may be a leader, before the pCPU has nothing to do.
+ * @bounded, it may be a leader, before the pCPU has nothing to do. KEEP: who runs there now, of
+ * VM @own if that is not 0, is to go on.
  */
-__noinline int backfill(u32 node, s32 cpu, bool bounded)
+enum { NOBODY_WAITS, PULLED, KEEP };
+
+__noinline int backfill(u32 node, s32 cpu, bool bounded, u32 own)
 {
 	struct node_state *n = node_of(node);
 	u32 tried[MAX_TRIED] = {};
-	bool pulled = false;
-	int i, nr = 0;
+	int i, nr = 0, found = NOBODY_WAITS;
 
 	if (!n)
-		return false;
+		return NOBODY_WAITS;
 	if (n->solo.waiting && pull_solo(node, cpu))
-		return true;
+		return PULLED;
 	bpf_for(i, 0, MAX_TRIED) {
 		tried[i] = rank_next(node, WAITING);
 		if (!tried[i])
 			break;
 		nr = i + 1;
-		pulled = pull_member(tried[i], node, cpu, bounded ? 0 : ANY_LEAD);
-		if (pulled)
+		if (own && is_as_entitled(own, tried[i], node))
+			found = KEEP;
+		else if (pull_member(tried[i], node, cpu, bounded ? 0 : ANY_LEAD))
+			found = PULLED;
+		if (found != NOBODY_WAITS)
 			break;
 	}
 	bpf_for(i, 0, MAX_TRIED)
 		if (i < nr)
 			rank_return(node, WAITING, tried[i]);
-	return pulled || pull_solo(node, cpu);
+	return found == NOBODY_WAITS && pull_solo(node, cpu) ? PULLED : found;
 }
 
 /* Somebody who waits on another node, as nobody does on @node. */
@@ -400,7 +413,7 @@ __noinline int steal(u32 node, s32 cpu)
 		if (i == node)
 			continue;
 		n = node_of(i);
-		if (n && unparked(n, i, n->waiting) && backfill(i, cpu, true))
+		if (n && unparked(n, i, n->waiting) && backfill(i, cpu, true, 0))
 			return true;
 	}
 	return false;

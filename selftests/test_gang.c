@@ -87,6 +87,32 @@ static void test_shares_by_vm(void)
 	guests_end(&service);
 }
 
+/*
+ * Three host tasks that may run on one pCPU only are entitled to more than that, and wait for what
+ * they cannot have. What is left are three pCPUs, of which the VMs can use what they may have.
+ */
+static void test_shares_beside_bound(void)
+{
+	static const int shares[] = { 100, 150 };
+	struct service service = guests_begin_on_one_node();
+	struct guest guests[2];
+	struct hog hogs[3] = {};
+	int i;
+
+	pin_thread(0, nth_cpu(0));
+	for (i = 0; i < 2; i++) {
+		guest_start(&guests[i], 2, guest_spin);
+		REQUIRE(policy_set_one(guests[i].id, KVMGANG_KEY_SHARES, shares[i]), ==, 0);
+	}
+	for (i = 0; i < 3; i++)
+		hog_start(&hogs[i], nth_cpu(1), false);
+	sleep_ms(SETTLE_MS);
+	expect_fair(guests, shares, 2);
+	for (i = 0; i < 3; i++)
+		hog_stop(&hogs[i]);
+	guests_end(&service);
+}
+
 /* Two VMs as wide as the host, whose vCPUs meet at barriers: apart, they would hardly get on. */
 static void test_windows(void)
 {
@@ -403,6 +429,7 @@ GUESTS_MAIN(
 	{ "shares weigh what VMs get", test_shares },
 	{ "shares weigh what gangs get", test_shares_of_gangs },
 	{ "equal VMs get the same, whatever their number of vCPUs", test_shares_by_vm },
+	{ "host tasks that are bound to one pCPU do not blur shares", test_shares_beside_bound },
 	{ "vCPUs that wait for each other run together", test_windows },
 	{ "on an idle host nobody is held", test_idle_host },
 	{ "a leading vCPU is held, unless its VM is sensitive to latency", test_costop },
