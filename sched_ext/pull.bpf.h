@@ -359,21 +359,52 @@ __noinline u32 pull_for_slot(u32 node, s32 cpu, u32 own)
 	return 0;
 }
 
-/* Is VM @own as entitled as @next, the most entitled of those that wait? */
-static bool is_as_entitled(u32 own, u32 next, u32 node)
+/*
+ * Does VM @vm_id come before @next, the most entitled of those that wait? It may have had a window
+ * more if it has a part of this one, but fewer pCPUs than members, as when a host task had one when
+ * the window began and now sleeps: one more of its members makes the gang whole, where one of @next
+ * would spin for its siblings.
+ */
+__noinline int comes_before(u32 vm_id, u32 next, u32 node)
 {
-	const struct vm *vm = vm_of(own), *other = vm_of(next);
+	const struct vm *vm = vm_of(vm_id), *other = vm_of(next);
+	u64 most;
 
-	return vm && (!other || vm->on[node % MAX_NODES].vtime <= other->on[node % MAX_NODES].vtime);
+	if (!vm || !other)
+		return false;
+	most = other->on[node % MAX_NODES].vtime;
+	if (gang_index(node, vm_id) >= 0)
+		most += vm_charge(vm, node, WINDOW_NS);
+	return vm->on[node % MAX_NODES].vtime <= most;
 }
 
-/*
- * Somebody who waits without a slot: a solo task, or a member of one of the most entitled VMs. Not
- * @bounded, it may be a leader, before the pCPU has nothing to do. KEEP: who runs there now, of
- * VM @own if that is not 0, is to go on.
- */
+/* Takes a member of a VM that has a part of the window and comes before @next. */
+__noinline int complete_gang(u32 node, s32 cpu, u32 next)
+{
+	struct node_state *n = node_of(node);
+	int i;
+
+	if (!n)
+		return false;
+	bpf_for(i, 0, MAX_GANGS) {
+		struct gang *g = gang_at(n, i);
+
+		if (!g)
+			break;
+		if (g->vm_id != SOLO && is_short(g->vm_id, node, 0) &&
+		    comes_before(g->vm_id, next, node) && pull_member(g->vm_id, node, cpu, 0))
+			return true;
+	}
+	return false;
+}
+
 enum { NOBODY_WAITS, PULLED, KEEP };
 
+/*
+ * Somebody who waits without a slot: a solo task, or a member of a VM whose window it is, or of one
+ * of the most entitled. Not @bounded, it may be a leader, before the pCPU has nothing to do. KEEP:
+ * who runs there now, of VM @own if that is not 0, is to go on.
+ */
 __noinline int backfill(u32 node, s32 cpu, bool bounded, u32 own)
 {
 	struct node_state *n = node_of(node);
@@ -389,8 +420,10 @@ __noinline int backfill(u32 node, s32 cpu, bool bounded, u32 own)
 		if (!tried[i])
 			break;
 		nr = i + 1;
-		if (own && is_as_entitled(own, tried[i], node))
+		if (own && comes_before(own, tried[i], node))
 			found = KEEP;
+		else if (!i && bounded && complete_gang(node, cpu, tried[i]))
+			found = PULLED;
 		else if (pull_member(tried[i], node, cpu, bounded ? 0 : ANY_LEAD))
 			found = PULLED;
 		if (found != NOBODY_WAITS)
