@@ -71,20 +71,16 @@ __noinline int charge_node(u32 node, u64 now)
 	if (!n)
 		return 0;
 	bpf_for(i, 0, MAX_CPUS) {
-		s32 cpu = cpu_at(n, i);
-		struct pcpu_state *pc;
+		struct pcpu_state *pc = pcpu_at(n, i);
 		u64 charged;
 		struct vm *vm;
 		u32 side;
 
-		if (cpu < 0)
-			break;
-		pc = pcpu_of(cpu);
 		if (!pc)
-			continue;
+			break;
 		charged = *(volatile u64 *)&pc->charged;
 		side = *(volatile u32 *)&pc->side;
-		vm = side && side != SOLO && pc->side_node == node ? vm_of(side) : NULL;
+		vm = pc->side_node == node ? vm_of(side) : NULL;
 		if (vm && charged < now &&
 		    __sync_val_compare_and_swap(&pc->charged, charged, now) == charged)
 			charge_vm(n, vm, node, now - charged);

@@ -59,7 +59,7 @@ struct asking {
 /* When @t, which runs from @now on, will be too far ahead of a sibling that waits; 0: none does. */
 static u64 costop_at(const struct thread *t, u64 now)
 {
-	struct vm *vm = t->side != SOLO ? vm_of(t->side) : NULL;
+	struct vm *vm = vm_of(t->side);
 	u64 lead;
 
 	if (!vm || !vm->on[t->node % MAX_NODES].waiting)
@@ -220,7 +220,7 @@ static void feed(const struct thread *t, struct vm *vm, u64 now)
 /* Is the vCPU here too far ahead of a sibling? If that one may run here it does. */
 static bool costop(struct asking *a)
 {
-	struct vm *vm = a->t && a->t->side != SOLO ? vm_of(a->t->side) : NULL;
+	struct vm *vm = a->t ? vm_of(a->t->side) : NULL;
 	u64 lead;
 
 	if (!vm || !vm->on[a->t->node % MAX_NODES].waiting)
@@ -302,18 +302,24 @@ static bool dispatch_claimed(struct asking *a)
 	return false;
 }
 
+/* The side of who runs here, if he may go on and belongs here; 0: he may not. */
+static u32 side_here(const struct asking *a)
+{
+	return a->t && !a->leads && a->t->node == a->pc->node ? a->t->side : 0;
+}
+
 /*
  * Whose slot who runs here may go on with: a VM is fair to its vCPUs by co-stop, but of the solo
  * tasks the one that has had least comes first. 0: none.
  */
 static u32 own_side(struct asking *a)
 {
-	if (!a->t || a->leads || a->t->node != a->pc->node)
-		return 0;
-	if (a->t->side == SOLO && a->n->solo.waiting &&
+	u32 side = side_here(a);
+
+	if (side == SOLO && a->n->solo.waiting &&
 	    solo_must_leave(a->pc->node, a->cpu, standing(a->t, a->n)))
 		return 0;
-	return a->t->side;
+	return side;
 }
 
 /* Takes a slot, if there is one for who runs here or waits. */
@@ -328,14 +334,6 @@ static bool dispatch_slot(struct asking *a)
 	if (side == own)
 		keep(a);
 	return true;
-}
-
-/* The VM of who runs here, if he may go on as backfill; 0: he may not, or is no member of one. */
-static u32 own_vm(const struct asking *a)
-{
-	if (!a->t || a->leads || a->t->side == SOLO || a->t->node != a->pc->node)
-		return 0;
-	return a->t->side;
 }
 
 /*
@@ -355,7 +353,7 @@ static void dispatch_backfill(struct asking *a)
 		return;
 	}
 	a->pc->claim = unclaimed;
-	found = backfill(a->pc->node, a->cpu, true, own_vm(a));
+	found = backfill(a->pc->node, a->cpu, true, side_here(a));
 	if (found == PULLED)
 		event(a->pc->node, EVENT_BACKFILL);
 	else if (a->t)

@@ -129,25 +129,25 @@ static bool gangs_have(const struct gangs *gangs, u32 vm_id)
 	return false;
 }
 
-/* The least virtual time of the solo tasks that wait; *@lead is how far its task may be ahead. */
-__noinline u64 solo_head(u32 node, u64 *lead __arg_nonnull)
+/* Which of the solo tasks that wait has had least? */
+__noinline int look_at_solo_first(u32 node)
 {
 	struct task_struct *p = scx_bpf_dsq_peek(solo_dsq(node));
+	struct thread *t = p ? thread_of(p) : NULL;
 	struct node_state *n = node_of(node);
-	struct thread *t;
 	struct vm *vm;
 
-	*lead = 0;
-	if (!p || !n)
-		return NOBODY;
-	t = thread_of(p);
-	if (t) {
-		vm = t->vm_id ? vm_of(t->vm_id) : NULL;
-		*lead = host_lead(n, p, t);
-		if (vm)
-			*lead = vm_lead(vm, node);
-	}
-	return p->scx.dsq_vtime;
+	if (!n)
+		return 0;
+	n->solo_first = p ? p->scx.dsq_vtime : NOBODY;
+	n->solo_lead = 0;
+	if (!p || !t)
+		return 0;
+	vm = vm_of(t->vm_id);
+	n->solo_lead = host_lead(n, p, t);
+	if (vm)
+		n->solo_lead = vm_lead(vm, node);
+	return 0;
 }
 
 /* How far the solo tasks of @node have come, those that run on its pCPUs and those that wait. */
@@ -158,17 +158,15 @@ __noinline int look_at_solo(u32 node)
 
 	if (!n)
 		return 0;
-	n->solo_first = solo_head(node, &n->solo_lead);
+	look_at_solo_first(node);
 	n->solo_vtime = n->solo_first;
 	n->solo_behind = 0;
 	bpf_for(i, 0, MAX_CPUS) {
-		s32 cpu = cpu_at(n, i);
-		struct pcpu_state *pc;
+		struct pcpu_state *pc = pcpu_at(n, i);
 
-		if (cpu < 0)
+		if (!pc)
 			break;
-		pc = pcpu_of(cpu);
-		if (!pc || pc->side != SOLO || pc->solo_vtime >= n->solo_first)
+		if (pc->side != SOLO || pc->solo_vtime >= n->solo_first)
 			continue;
 		n->solo_behind++;
 		if (pc->solo_vtime < n->solo_vtime)

@@ -102,7 +102,7 @@ static void isolate(struct vm *vm, bool wanted)
 /* For whom @p enters; 0: it need not. */
 static u32 owner_of(const struct task_struct *p, const struct thread *t)
 {
-	struct vm *vm = t && t->vm_id ? vm_of(t->vm_id) : NULL;
+	struct vm *vm = t ? vm_of(t->vm_id) : NULL;
 
 	if (p->flags & PF_KTHREAD)
 		return 0;
@@ -112,7 +112,7 @@ static u32 owner_of(const struct task_struct *p, const struct thread *t)
 /* For whom the members of a window's gang enter. */
 __noinline u32 owner_of_gang(u32 side)
 {
-	struct vm *vm = side != SOLO ? vm_of(side) : NULL;
+	struct vm *vm = vm_of(side);
 
 	return vm && vm->isolated ? side : EVERYBODY;
 }

@@ -67,7 +67,7 @@ static u64 recheck_at(const struct vm *vm, u64 now)
 
 static struct vm *limited_vm(const struct thread *t)
 {
-	return t->side != SOLO ? vm_of(t->side) : NULL;
+	return vm_of(t->side);
 }
 
 static bool is_throttled(const struct thread *t)
@@ -98,7 +98,7 @@ __noinline int throttle_on(u32 vm_id, u32 node, u64 now)
 {
 	struct node_state *n = node_of(node);
 
-	if (n && n->elected == 1 && gang_index(node, vm_id) >= 0)
+	if (n && n->elected == 1 && gang_of(node, vm_id))
 		window_cut(n, now);
 	return mark_waiting(vm_id, node, true);
 }

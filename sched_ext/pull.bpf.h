@@ -89,6 +89,7 @@ __noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, u64 lead)
 		return 0;
 	bpf_for_each(scx_dsq, p, vm_dsq(vm_id, node), 0) {
 		struct thread *t = thread_of(p);
+		u64 ahead;
 
 		if (slowest > p->scx.dsq_vtime)
 			slowest = p->scx.dsq_vtime;
@@ -96,8 +97,8 @@ __noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, u64 lead)
 			break;
 		if (!t || !may_run_on(p, cpu))
 			continue;
-		if (p->scx.dsq_vtime - slowest > lead &&
-		    is_costopped(p, t, vm, p->scx.dsq_vtime - slowest))
+		ahead = p->scx.dsq_vtime - slowest;
+		if (ahead > lead && is_costopped(p, t, vm, ahead))
 			break;
 		if (scx_bpf_task_cpu(p) == cpu)
 			return p->pid;
@@ -201,12 +202,10 @@ __noinline int solo_must_leave(u32 node, s32 cpu, u64 vtime)
 	return false;
 }
 
-/* Of VM @vm_id, more wait than there are @slots for. */
-static bool is_short(u32 vm_id, u32 node, s32 slots)
+/* Of @vm, more wait on @node than there are @slots for. */
+static bool is_short(const struct vm *vm, u32 node, s32 slots)
 {
-	const struct vm *vm = vm_of(vm_id);
-
-	return vm && (s32)vm->on[node % MAX_NODES].waiting > slots;
+	return (s32)vm->on[node % MAX_NODES].waiting > slots;
 }
 
 /*
@@ -219,18 +218,17 @@ static u64 free_lead(u32 vm_id, u32 node, s32 slots)
 {
 	const struct vm *vm = vm_of(vm_id);
 
-	return vm && !is_short(vm_id, node, slots) ? vm->costop_ns + WINDOW_NS : 0;
+	return vm && !is_short(vm, node, slots) ? vm->costop_ns + WINDOW_NS : 0;
 }
 
 /* A member of @side for the slot that @cpu has. */
 static bool pull_side(u32 side, u32 node, s32 cpu)
 {
-	struct node_state *n = node_of(node);
-	int i = gang_index(node, side);
-	const struct gang *g = n && i >= 0 ? gang_at(n, i) : NULL;
+	const struct gang *g;
 
 	if (side == SOLO)
 		return pull_solo(node, cpu);
+	g = gang_of(node, side);
 	return pull_member(side, node, cpu, free_lead(side, node, (g ? g->slots : 0) + 1));
 }
 
@@ -360,20 +358,20 @@ __noinline u32 pull_for_slot(u32 node, s32 cpu, u32 own)
 }
 
 /*
- * Does VM @vm_id come before @next, the most entitled of those that wait? It may have had a window
- * more if it has a part of this one, but fewer pCPUs than members, as when a host task had one when
- * the window began and now sleeps: one more of its members makes the gang whole, where one of @next
- * would spin for its siblings.
+ * Does @vm come before VM @next, the most entitled of those that wait? If it has a part of this
+ * window, @elected, it may have had a window more. It has fewer pCPUs than members then, as when a
+ * host task had one when the window began and now sleeps; one more of its members makes the gang
+ * whole, where one of @next would spin for its siblings.
  */
-__noinline int comes_before(u32 vm_id, u32 next, u32 node)
+static bool comes_before(const struct vm *vm, bool elected, u32 next, u32 node)
 {
-	const struct vm *vm = vm_of(vm_id), *other = vm_of(next);
+	const struct vm *other = vm_of(next);
 	u64 most;
 
 	if (!vm || !other)
 		return false;
 	most = other->on[node % MAX_NODES].vtime;
-	if (gang_index(node, vm_id) >= 0)
+	if (elected)
 		most += vm_charge(vm, node, WINDOW_NS);
 	return vm->on[node % MAX_NODES].vtime <= most;
 }
@@ -388,11 +386,13 @@ __noinline int complete_gang(u32 node, s32 cpu, u32 next)
 		return false;
 	bpf_for(i, 0, MAX_GANGS) {
 		struct gang *g = gang_at(n, i);
+		const struct vm *vm;
 
 		if (!g)
 			break;
-		if (g->vm_id != SOLO && is_short(g->vm_id, node, 0) &&
-		    comes_before(g->vm_id, next, node) && pull_member(g->vm_id, node, cpu, 0))
+		vm = vm_of(g->vm_id);
+		if (vm && is_short(vm, node, 0) && comes_before(vm, true, next, node) &&
+		    pull_member(g->vm_id, node, cpu, 0))
 			return true;
 	}
 	return false;
@@ -403,10 +403,12 @@ enum { NOBODY_WAITS, PULLED, KEEP };
 /*
  * Somebody who waits without a slot: a solo task, or a member of a VM whose window it is, or of one
  * of the most entitled. Not @bounded, it may be a leader, before the pCPU has nothing to do. KEEP:
- * who runs there now, of VM @own if that is not 0, is to go on.
+ * who runs there now, of VM @own if that is one, is to go on.
  */
 __noinline int backfill(u32 node, s32 cpu, bool bounded, u32 own)
 {
+	const struct vm *vm = vm_of(own);
+	bool elected = vm && gang_of(node, own);
 	struct node_state *n = node_of(node);
 	u32 tried[MAX_TRIED] = {};
 	int i, nr = 0, found = NOBODY_WAITS;
@@ -420,7 +422,7 @@ __noinline int backfill(u32 node, s32 cpu, bool bounded, u32 own)
 		if (!tried[i])
 			break;
 		nr = i + 1;
-		if (own && comes_before(own, tried[i], node))
+		if (comes_before(vm, elected, tried[i], node))
 			found = KEEP;
 		else if (!i && bounded && complete_gang(node, cpu, tried[i]))
 			found = PULLED;

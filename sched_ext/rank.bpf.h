@@ -144,7 +144,7 @@ __noinline int rank_take(u32 node, u32 kind, u32 *vm_id __arg_nonnull)
 	if (node >= MAX_NODES)
 		return true;
 	rank_pop(rank_id(node, kind), &top);
-	vm = top.id ? vm_of(top.id) : NULL;
+	vm = vm_of(top.id);
 	if (!vm)
 		return !top.id;
 	e = &vm->on[node];

@@ -280,7 +280,7 @@ void BPF_PROG(kvmgang_runnable, struct task_struct *p, u64 enq_flags)
 
 	if (!t || !pc || t->runnable)
 		return;
-	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	vm = vm_of(t->vm_id);
 	if (!vm) {
 		change_node(t, pc->node);
 	} else if (t->slept) {
@@ -340,7 +340,7 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 		core_runs(p, t, now);
 	uncount_waiting(t);
 	t->started = now;
-	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	vm = vm_of(t->vm_id);
 	if (vm)
 		front_bring(vm, t, now);
 	t->held = 0;
@@ -395,7 +395,7 @@ void BPF_PROG(kvmgang_quiescent, struct task_struct *p, u64 deq_flags)
 		return;
 	uncount_waiting(t);
 	uncount_runnable(t);
-	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	vm = vm_of(t->vm_id);
 	if (!vm || !(deq_flags & SCX_DEQ_SLEEP))
 		return;
 	t->slept = bpf_ktime_get_ns();
@@ -476,7 +476,7 @@ SEC("struct_ops/kvmgang_cgroup_move")
 void BPF_PROG(kvmgang_cgroup_move, struct task_struct *p, struct cgroup *from, struct cgroup *to)
 {
 	struct thread *t = thread_of(p);
-	struct vm *vm = t && t->vm_id ? vm_of(t->vm_id) : NULL;
+	struct vm *vm = t ? vm_of(t->vm_id) : NULL;
 
 	if (t)
 		cgroup_enter(t, to->kn->id);

@@ -263,6 +263,14 @@ static s32 cpu_at(const struct node_state *n, u32 i)
 	return i < n->nr_cpus && i < MAX_CPUS ? n->cpu[i] : -1;
 }
 
+/* The same, as the pCPU's state; NULL: there are not so many. */
+static struct pcpu_state *pcpu_at(const struct node_state *n, u32 i)
+{
+	s32 cpu = cpu_at(n, i);
+
+	return cpu >= 0 ? pcpu_of(cpu) : NULL;
+}
+
 /* Where solo tasks of a node wait, by virtual time. */
 static u64 solo_dsq(u32 node)
 {

@@ -37,7 +37,7 @@ static struct entity *entity_of(const struct thread *t, struct vm **vm)
 {
 	struct node_state *n;
 
-	*vm = t->side != SOLO ? vm_of(t->side) : NULL;
+	*vm = vm_of(t->side);
 	if (*vm)
 		return &(*vm)->on[t->node % MAX_NODES];
 	n = node_of(t->node);
@@ -235,7 +235,7 @@ static void change_node(struct thread *t, u32 node)
 
 	if (node == t->node || !from || !to)
 		return;
-	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	vm = vm_of(t->vm_id);
 	if (vm) {
 		__sync_fetch_and_sub(&vm->on[t->node % MAX_NODES].members, 1);
 		__sync_fetch_and_add(&vm->on[node % MAX_NODES].members, 1);
@@ -259,7 +259,7 @@ __noinline int take_side(struct task_struct *p __arg_trusted, struct thread *t _
 	struct vm *vm;
 
 	recognise(p, t);
-	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	vm = vm_of(t->vm_id);
 	if (vm) {
 		vm_cgroup_refresh(p, t, vm);
 		policy_refresh(vm, t->vm_id);
@@ -319,7 +319,7 @@ static void charge_host(struct node_state *n, const struct task_struct *p, struc
 /* Where @t stands in virtual time, brought near to the clock if it was away. */
 static u64 standing(struct thread *t, const struct node_state *n)
 {
-	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	struct vm *vm = vm_of(t->vm_id);
 	u64 *vtime = vm ? &vm->on[t->node % MAX_NODES].vtime : &t->vtime;
 
 	vtime_raise(vtime, n);
@@ -331,7 +331,7 @@ __noinline int charge(struct task_struct *p __arg_trusted, struct thread *t __ar
 {
 	struct pcpu_state *pc = pcpu_of(scx_bpf_task_cpu(p));
 	struct node_state *n = node_of(t->node);
-	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	struct vm *vm = vm_of(t->vm_id);
 	u64 ns = now > t->started ? now - t->started : 0, due;
 
 	if (!t->started || !n || !pc)
@@ -366,7 +366,7 @@ static u64 solo_prospect(const struct task_struct *p, struct thread *t, u32 node
 
 	if (!n)
 		return NOBODY;
-	vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	vm = vm_of(t->vm_id);
 	left = n->window_end > now ? n->window_end - now : 0;
 	/* Not one or the other: of both clang makes one load, which the verifier does not have. */
 	more = host_vtime(n, p, t, left);
@@ -378,7 +378,7 @@ static u64 solo_prospect(const struct task_struct *p, struct thread *t, u32 node
 /* The thread ends; its VM's last one takes the VM with it. */
 static void thread_leaves(const struct thread *t)
 {
-	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	struct vm *vm = vm_of(t->vm_id);
 	u32 vm_id = t->vm_id, node;
 
 	if (!vm)

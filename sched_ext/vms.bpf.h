@@ -44,6 +44,7 @@ static u64 *place_of(u32 vm_id)
 	return &places[vm_id % MAX_PLACES];
 }
 
+/* NULL for 0 and SOLO, too, which are nobody's ids. */
 static struct vm *vm_of(u32 vm_id)
 {
 	u32 place = vm_id % MAX_PLACES;

@@ -103,7 +103,7 @@ static bool may_share(const struct task_struct *p, const struct thread *t, s32 c
 /* For how long @t may run on credit; 0: it has none. */
 static u64 credit_of(struct thread *t, const struct node_state *n)
 {
-	struct vm *vm = t->vm_id ? vm_of(t->vm_id) : NULL;
+	struct vm *vm = vm_of(t->vm_id);
 	bool sensitive = vm && vm->sensitive;
 
 	if (vm && (is_strict(vm) || vm->throttled))
