@@ -326,7 +326,7 @@ static u32 own_side(struct asking *a)
 static bool dispatch_slot(struct asking *a)
 {
 	u32 own = own_side(a);
-	u32 side = pull_for_slot(a->pc->node, a->cpu, own);
+	u32 side = pull_for_slot(a->pc->node, a->cpu, own, own ? a->prev->pid : 0);
 
 	if (!side)
 		return false;

@@ -89,7 +89,7 @@ static __always_inline u32 gangs_add(struct gangs *gangs, u32 vm_id, u32 rank, s
 	room = room_of(vm_id, slots);
 	gangs->gang[nr].vm_id = vm_id;
 	gangs->gang[nr].slots = slots;
-	gangs->gang[nr].cores = room / (core_threads ?: 1);
+	gangs->gang[nr].cores = cores_of(room);
 	gangs->gang[nr].rank = rank;
 	gangs->nr = nr + 1;
 	return room < left ? room : left;

@@ -118,6 +118,22 @@ __noinline u32 owner_of_gang(u32 side)
 }
 
 /*
+ * For whom @tid of @side takes a core. Among the solo tasks there are vCPUs of isolated VMs, too:
+ * they were queued when their VM had no queue of its own yet, or was not isolated.
+ */
+__noinline u32 claim_owner(u32 side, s32 tid)
+{
+	struct task_struct *p = side == SOLO && tid ? bpf_task_from_pid(tid) : NULL;
+	u32 owner;
+
+	if (!p)
+		return owner_of_gang(side);
+	owner = owner_of(p, thread_of(p)) ?: EVERYBODY;
+	bpf_task_release(p);
+	return owner;
+}
+
+/*
  * From here on loops are in functions that the verifier looks at on their own; inside of each other
  * they would be too much for it.
  */
@@ -332,14 +348,20 @@ static bool core_is_shared(s32 cpu)
 	return core_in(word) & ~core_leaving(word) & ~(1U << pc->thread);
 }
 
-/* pCPUs that nobody else can use when @nr members of @side run: whole cores. */
-__noinline u32 room_of(u32 side, u32 nr)
+/* As many cores as have @nr hardware threads. */
+static u32 cores_of(u32 nr)
 {
 	u32 threads = core_threads ?: 1;
 
+	return (nr + threads - 1) / threads;
+}
+
+/* pCPUs that nobody else can use when @nr members of @side run: whole cores. */
+__noinline u32 room_of(u32 side, u32 nr)
+{
 	if (!isolating() || owner_of_gang(side) == EVERYBODY)
 		return nr;
-	return (nr + threads - 1) / threads * threads;
+	return cores_of(nr) * core_threads;
 }
 
 /* From now on @pc stands idle because of isolation. */

@@ -264,12 +264,12 @@ static bool is_denied(s32 cpu)
 	return isolating() && pc && pc->denied;
 }
 
-/* Takes a slot of @g for @cpu, and has its core for it. */
-static bool slot_claim(struct gang *g, u32 node, s32 cpu)
+/* Takes a slot of @g for @tid on @cpu, and has its core for it. */
+static bool slot_claim(struct gang *g, u32 node, s32 cpu, s32 tid)
 {
 	if (!slot_take(g))
 		return false;
-	if (!isolating() || core_claim(cpu, node, g->vm_id))
+	if (!isolating() || core_claim(cpu, node, g->vm_id, claim_owner(g->vm_id, tid)))
 		return true;
 	__sync_fetch_and_add(&g->slots, 1);
 	return false;
@@ -288,15 +288,16 @@ __noinline int claim_for_sibling(u32 vm_id, u32 node, s32 cpu)
 	if (!c || core_claimant(pc, c))
 		return 0;
 	bpf_for(i, 0, CORE_THREADS) {
-		s32 other = c->cpu[i % CORE_THREADS];
+		s32 other = c->cpu[i % CORE_THREADS], tid;
 
 		if (i >= c->nr)
 			break;
 		if (i == pc->thread)
 			continue;
-		if (!(vm_id == SOLO ? solo_for(node, other) : member_for(vm_id, node, other, 0)))
+		tid = vm_id == SOLO ? solo_for(node, other) : member_for(vm_id, node, other, 0);
+		if (!tid)
 			continue;
-		if (core_claim(cpu, node, vm_id))
+		if (core_claim(cpu, node, vm_id, claim_owner(vm_id, tid)))
 			kvmgang_resched_cpu(other);
 		break;
 	}
@@ -322,7 +323,7 @@ static bool pull_into(struct gang *g, u32 node, s32 cpu)
 		claim_for_sibling(g->vm_id, node, cpu);
 	if (!tid && (isolating() || g->vm_id != SOLO))
 		return false;
-	if (!slot_claim(g, node, cpu))
+	if (!slot_claim(g, node, cpu, tid))
 		return false;
 	if (tid ? pull_tid(dsq, cpu, tid) : pull_solo(node, cpu))
 		return true;
@@ -335,11 +336,11 @@ static bool pull_into(struct gang *g, u32 node, s32 cpu)
 
 /*
  * Fills a slot of the window that nobody has taken, those of the most entitled first. Who runs
- * here, of @own, comes before others of its side, but not before others: on a pCPU that several are
- * bound to it would stay for as long as its VM has any slot. Returns whose it is, 0: there is none;
- * if that is @own, nobody was pulled.
+ * here, @tid of @own, comes before others of its side, but not before others: on a pCPU that
+ * several are bound to it would stay for as long as its VM has any slot. Returns whose it is, 0:
+ * there is none; if that is @own, nobody was pulled.
  */
-__noinline u32 pull_for_slot(u32 node, s32 cpu, u32 own)
+__noinline u32 pull_for_slot(u32 node, s32 cpu, u32 own, s32 tid)
 {
 	struct node_state *n = node_of(node);
 	int i;
@@ -351,7 +352,7 @@ __noinline u32 pull_for_slot(u32 node, s32 cpu, u32 own)
 
 		if (!g)
 			break;
-		if (g->vm_id == own ? slot_claim(g, node, cpu) : pull_into(g, node, cpu))
+		if (g->vm_id == own ? slot_claim(g, node, cpu, tid) : pull_into(g, node, cpu))
 			return g->vm_id;
 	}
 	return 0;

@@ -124,7 +124,7 @@ struct vm {
 struct gang {
 	u32 vm_id;
 	s32 slots;		/* not taken yet */
-	s32 cores;		/* of an isolated VM: that it may claim yet */
+	s32 cores;		/* that isolated VMs may claim yet by it */
 	u32 rank;		/* that it comes from */
 };
 

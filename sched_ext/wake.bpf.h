@@ -55,9 +55,10 @@ __noinline int wake_target(struct task_struct *p __arg_trusted, s32 cpu, u32 nod
 }
 
 /*
- * Claims @cpu for @side if it is for nobody in this window and does not run one of the same side.
+ * Claims @cpu for @side if it is for nobody in this window and does not run one of the same side,
+ * and its core for @owner.
  */
-static bool claim_cpu(s32 cpu, u32 node, const struct node_state *n, u32 side)
+static bool claim_cpu(s32 cpu, u32 node, const struct node_state *n, u32 side, u32 owner)
 {
 	struct pcpu_state *pc = pcpu_of(cpu);
 	u64 old;
@@ -67,7 +68,7 @@ static bool claim_cpu(s32 cpu, u32 node, const struct node_state *n, u32 side)
 	old = pc->claim;
 	if (claimant(pc, n) || !pc->side || pc->side == side)
 		return false;
-	if (isolating() && !core_claim(cpu, node, side))
+	if (isolating() && !core_claim(cpu, node, side, owner))
 		return false;
 	return __sync_val_compare_and_swap(&pc->claim, old, claim_of(n->window, side)) == old;
 }
@@ -75,19 +76,20 @@ static bool claim_cpu(s32 cpu, u32 node, const struct node_state *n, u32 side)
 /* The pCPU that @p, of @side, takes because it has a slot in the window; -1: it has none. */
 __noinline int wake_into_slot(struct task_struct *p __arg_trusted, s32 prev_cpu, u32 node, u32 side)
 {
+	u32 owner = isolating() ? claim_owner(side, p->pid) : EVERYBODY;
 	struct node_state *n = node_of(node);
 	int i;
 
 	if (!n || !n->contended || !gang_enter(node, side))
 		return -1;
-	if (claim_cpu(prev_cpu, node, n, side))
+	if (claim_cpu(prev_cpu, node, n, side, owner))
 		return prev_cpu;
 	bpf_for(i, 0, MAX_VICTIMS) {
 		s32 cpu = cpu_at(n, i);
 
 		if (cpu < 0)
 			break;
-		if (may_run_on(p, cpu) && claim_cpu(cpu, node, n, side))
+		if (may_run_on(p, cpu) && claim_cpu(cpu, node, n, side, owner))
 			return cpu;
 	}
 	gang_leave(node, side);

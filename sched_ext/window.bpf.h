@@ -197,15 +197,14 @@ __noinline int gang_leave(u32 node, u32 vm_id)
 }
 
 /*
- * The core of @cpu is for the owner of @vm_id's members in the present window of @node, unless it
- * is for another one already.
+ * The core of @cpu is for @owner in the present window of @node, by the part that @vm_id has of it,
+ * unless it is for another one already.
  */
-__noinline int core_claim(s32 cpu, u32 node, u32 vm_id)
+__noinline int core_claim(s32 cpu, u32 node, u32 vm_id, u32 owner)
 {
 	struct node_state *n = node_of(node);
 	struct pcpu_state *pc = pcpu_of(cpu);
 	struct core *c = pc ? core_of(pc) : NULL;
-	u32 owner = owner_of_gang(vm_id);
 	struct gang *g = gang_of(node, vm_id);
 	u64 old, mine;
 
