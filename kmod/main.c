@@ -7,9 +7,9 @@
  *	sysfs		/sys/kernel/kvmgang
  *	policy		what VMs are to get; neither comes nor goes
  *	vcpu		the records, and the end of VMs
+ *	resched		pCPUs that ask their scheduler at an exact time
  *	thread		the hooks that find and follow vCPU threads
  *	yield		directed yields
- *	resched		pCPUs that ask their scheduler at an exact time
  *	kfunc		what a sched_ext scheduler may ask and tell
  *	chardev		/dev/kvmgang
  *
@@ -41,27 +41,27 @@ static int __init kvmgang_init(void)
 	err = vcpu_init();
 	if (err)
 		goto exit_sysfs;
+	resched_init();
 	err = thread_init();
 	if (err)
-		goto exit_vcpu;
+		goto exit_resched;
 	err = yield_init();
 	if (err)
 		goto exit_thread;
-	resched_init();
 	err = kfunc_init();
 	if (err)
-		goto exit_resched;
+		goto exit_yield;
 	err = chardev_init();
 	if (err)
-		goto exit_resched;
+		goto exit_yield;
 	return 0;
 
-exit_resched:
-	resched_exit();
+exit_yield:
 	yield_exit();
 exit_thread:
 	thread_exit();
-exit_vcpu:
+exit_resched:
+	resched_exit();
 	vcpu_exit();
 exit_sysfs:
 	sysfs_exit();
@@ -73,9 +73,9 @@ exit_occupancy:
 static void __exit kvmgang_exit(void)
 {
 	chardev_exit();
-	resched_exit();
 	yield_exit();
 	thread_exit();
+	resched_exit();
 	vcpu_exit();
 	sysfs_exit();
 	occupancy_exit();

@@ -5,7 +5,7 @@
 
 #include <linux/types.h>
 
-/* At insmod and rmmod; may sleep. At the latter no scheduler is attached. */
+/* At insmod and rmmod; may sleep. At the latter no scheduler is attached, nor are threads found. */
 void resched_init(void);
 void resched_exit(void);
 

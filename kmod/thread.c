@@ -33,6 +33,7 @@
 #include <linux/version.h>
 
 #include "memory.h"
+#include "resched.h"
 #include "thread.h"
 #include "vcpu.h"
 
@@ -352,7 +353,9 @@ static bool goes_on(struct kvmgang_thread *t, struct kvmgang_vcpu *vcpu)
 
 /*
  * The current thread enters @key for the first time, or again after other things happened to it; or
- * it is asked where the VM's memory is.
+ * it is asked where the VM's memory is. The scheduler chose a new one as one of the host's own, and
+ * for a VM's vCPU it may have other plans: it is asked again, by an interrupt that is taken before
+ * the guest's first instruction.
  */
 static noinline void discover(struct kvm_vcpu *key)
 {
@@ -374,6 +377,7 @@ static noinline void discover(struct kvm_vcpu *key)
 	}
 	leave(t, now);
 	serve(t, vcpu, now);
+	resched_cpu_soon(smp_processor_id());
 }
 
 /* Interrupts are off: KVM is past its last check before the guest. */

@@ -2,9 +2,10 @@
 /*
  * Threads: whose vCPU is this, does its VM gang, what is counted for it, and what does it owe.
  *
- * A thread is recognised as a vCPU's when it is looked at after its first guest entry. To gang, a
- * VM needs a queue of its own on the node, and to create one needs a context that may sleep; until
- * there is one its vCPUs are solo tasks there, as all host tasks are.
+ * A thread is recognised as a vCPU's when its pCPU asks after its first guest entry; the module
+ * sees to it that this is before the guest does anything. To gang, a VM needs a queue of its own on
+ * the node, and to create one needs a context that may sleep; until there is one its vCPUs are solo
+ * tasks there, as all host tasks are.
  */
 #ifndef KVMGANG_THREAD_BPF_H
 #define KVMGANG_THREAD_BPF_H

@@ -33,6 +33,14 @@ struct {
 	__type(value, __u32);
 } vm_of_tid SEC(".maps");
 
+/* Threads that are one as soon as they enter the guest. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, __u32);
+} newcomers SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 64);
@@ -112,8 +120,8 @@ static void compare(u32 cpu, const struct stay *ended, const struct stay *other,
 		__sync_fetch_and_add(&together_ns, now - since);
 }
 
-SEC("tp_btf/sched_switch")
-int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_struct *next)
+/* Here it was @prev from before the first switch, if nobody else is known; now it is @next. */
+static int change(const struct task_struct *prev, const struct task_struct *next)
 {
 	u32 cpu = bpf_get_smp_processor_id(), id, i;
 	struct stay ended, other[MAX_THREADS] = {}, fresh = { .who = who_is(next) };
@@ -144,4 +152,25 @@ int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_stru
 		__sync_fetch_and_add(&isolated_ns, fresh.since - later(ended.since, begin));
 	__sync_fetch_and_add(&nr_switches, 1);
 	return 0;
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(on_switch, bool preempt, struct task_struct *prev, struct task_struct *next)
+{
+	return change(prev, next);
+}
+
+/* KVM's struct is not among the kernel's types, and not needed. */
+SEC("tp_btf/kvm_entry")
+int BPF_PROG(on_entry, void *vcpu, bool force_immediate_exit)
+{
+	struct task_struct *p = bpf_get_current_task_btf();
+	u32 tid = p->pid, *known = bpf_map_lookup_elem(&newcomers, &tid), vm;
+
+	if (!known)
+		return 0;
+	vm = *known;
+	bpf_map_update_elem(&vm_of_tid, &tid, &vm, BPF_ANY);
+	bpf_map_delete_elem(&newcomers, &tid);
+	return change(p, p);
 }

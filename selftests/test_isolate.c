@@ -284,8 +284,6 @@ static void test_on_and_off(void)
 	int i;
 
 	load_start(&load, 2);
-	/* A vCPU is taken for one when its pCPU asks after the first entry, and some enter late. */
-	sleep_ms(3 * SETTLE_MS);
 	for (i = 0; i < times; i++) {
 		isolate(&load.guests[0], KVMGANG_ISOLATION_CORE);
 		sleep_ms(100);
@@ -301,6 +299,73 @@ static void test_on_and_off(void)
 	EXPECT(checker_end(&of), >, 0);
 	EXPECT(host_forced_idle(), ==, before);
 	load_stop(&load);
+	guests_end(&service);
+}
+
+/* A thread of the test's, which serves a vCPU of an isolated VM for a while. */
+struct newcomer {
+	pthread_t thread;
+	struct guest *guest;
+	int nr;			/* of the vCPU */
+};
+
+#define STAY_ENTRIES	4
+#define ENTRY_LOOPS	200000
+
+/*
+ * In the lab 62 500 instructions: the guest is left by an interrupt at once, its VM gets a record,
+ * a home and its settings, and the pCPU chooses somebody else.
+ */
+#define WAY_OUT_NS	500000
+
+static void *newcomer_thread(void *arg)
+{
+	struct newcomer *newcomer = arg;
+	__u32 tid = gettid(), id = newcomer->guest->id;
+	int i;
+
+	REQUIRE(bpf_map__update_elem(checker->maps.newcomers, &tid, sizeof(tid), &id, sizeof(id),
+				     BPF_ANY), ==, 0);
+	for (i = 0; i < STAY_ENTRIES; i++)
+		vcpu_enter(&newcomer->guest->vm->vcpus[newcomer->nr]);
+	return NULL;
+}
+
+/*
+ * Isolation begins with a thread's first guest entry, wherever it has woken up: beside others there
+ * is only the way out of that entry, on which the guest does nothing. And new vCPUs get on though
+ * another VM would have all pCPUs: they queue before their VM has a queue of its own.
+ */
+static void test_newcomers(void)
+{
+	const int rounds = effort(50, 500);
+	struct service service = begin();
+	struct newcomer newcomers[2];
+	struct guest guest, rival;
+	int round, i;
+	uint64_t of;
+
+	start(&rival, 4, guest_spin);
+	guest_start(&guest, 2, guest_io);
+	checker_minds(&guest);
+	isolate(&guest, KVMGANG_ISOLATION_CORE);
+	vm_stop(guest.vm);
+	for (i = 0; i < 2; i++)
+		vcpu_load(&guest.vm->vcpus[i], guest_io, ENTRY_LOOPS);
+	checker_begin();
+	for (round = 0; round < rounds; round++) {
+		for (i = 0; i < 2; i++) {
+			newcomers[i] = (struct newcomer){ .guest = &guest, .nr = i };
+			if (pthread_create(&newcomers[i].thread, NULL, newcomer_thread,
+					   &newcomers[i]))
+				die("pthread_create");
+		}
+		for (i = 0; i < 2; i++)
+			pthread_join(newcomers[i].thread, NULL);
+	}
+	checker_end(&of);
+	EXPECT(of, >, 0);
+	EXPECT(checker->bss->longest_ns, <=, WAY_OUT_NS);
 	guests_end(&service);
 }
 
@@ -395,6 +460,7 @@ GUESTS_MAIN(
 	{ "without isolation nothing is lost", test_none },
 	{ "nobody else runs beside an isolated vCPU", test_mixed },
 	{ "isolation comes and goes while all run", test_on_and_off },
+	{ "isolation begins with the first guest entry", test_newcomers },
 	{ "two isolated VMs", test_two },
 	{ "isolated vCPUs have cores of their own if there are enough", test_spread },
 	GUESTS_LEAVE,

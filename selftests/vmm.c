@@ -255,7 +255,6 @@ void vcpu_start(struct vcpu *vcpu)
 	if (vcpu->tid)
 		die("vCPU %d has a thread already", vcpu->id);
 	vcpu->stop = false;
-	vcpu->run->immediate_exit = 0;
 	if (pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu))
 		die("pthread_create");
 	pthread_barrier_wait(&vcpu->started);
@@ -273,9 +272,11 @@ static void ask_to_stop(struct vcpu *vcpu)
 void vcpu_stop(struct vcpu *vcpu)
 {
 	ask_to_stop(vcpu);
-	if (vcpu->tid)
-		pthread_join(vcpu->thread, NULL);
+	if (!vcpu->tid)
+		return;
+	pthread_join(vcpu->thread, NULL);
 	vcpu->tid = 0;
+	vcpu->run->immediate_exit = 0;
 }
 
 /* All are asked before the first is waited for, so that they stop in parallel. */
