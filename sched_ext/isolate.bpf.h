@@ -37,7 +37,7 @@ int kvmgang_forced_idle(u32 vm_id, u64 ns) __ksym;
 /* In the place of a VM's id: all that belong to no isolated one. */
 #define EVERYBODY	0xffffffffU
 
-/* Attempts to change a word that other threads of the core change, too. */
+/* Attempts to change a word that other pCPUs change, too. */
 #define MAX_ATTEMPTS	16
 
 struct core {

@@ -31,14 +31,14 @@ static u32 rank_id(u32 node, u32 kind)
  * These two are functions that the verifier looks at on their own: what the heaps' loops cost it
  * would otherwise be multiplied by the number of callers.
  */
-__noinline int rank_push(u32 id, u32 vm_id, u64 key)
+__noinline int rank_push(u32 id, u64 entry, u64 key)
 {
 	struct rank *r = rank_at(id);
 
 	if (!r)
 		return 0;
 	bpf_spin_lock(&r->lock);
-	heap_push(&r->heap, vm_id, key);
+	heap_push(&r->heap, entry, key);
 	if (id == THROTTLED_RANK)
 		release_at = r->heap.at[1].key;
 	bpf_spin_unlock(&r->lock);
@@ -80,13 +80,22 @@ static u64 key_of(const struct vm *vm, u32 node, u32 kind)
 						  : 0);
 }
 
+/*
+ * @vm, which is @vm_id, as the heaps of nodes have it. If all its threads end and others begin, it
+ * is put in anew; what the heaps have of the old record must not be taken for it, too.
+ */
+static u64 rank_entry(const struct vm *vm, u32 vm_id)
+{
+	return (u64)vm->life << 32 | vm_id;
+}
+
 /* Puts @vm_id back that rank_next() took out. */
 __noinline int rank_return(u32 node, u32 kind, u32 vm_id)
 {
 	struct vm *vm = vm_of(vm_id);
 
 	if (vm)
-		rank_push(rank_id(node, kind), vm_id, key_of(vm, node, kind));
+		rank_push(rank_id(node, kind), rank_entry(vm, vm_id), key_of(vm, node, kind));
 	return 0;
 }
 
@@ -110,7 +119,7 @@ __noinline int rank_add(u32 node, u32 kind, u32 vm_id)
 	if (!vm || node >= MAX_NODES)
 		return 0;
 	if (!__sync_val_compare_and_swap(mark_of(&vm->on[node], kind), 0, 1))
-		rank_push(rank_id(node, kind), vm_id, key_of(vm, node, kind));
+		rank_push(rank_id(node, kind), rank_entry(vm, vm_id), key_of(vm, node, kind));
 	return 0;
 }
 
@@ -145,7 +154,7 @@ __noinline int rank_take(u32 node, u32 kind, u32 *vm_id __arg_nonnull)
 		return true;
 	rank_pop(rank_id(node, kind), &top);
 	vm = vm_of(top.id);
-	if (!vm)
+	if (!vm || top.id != rank_entry(vm, top.id))
 		return !top.id;
 	e = &vm->on[node];
 	key = key_of(vm, node, kind);

@@ -79,7 +79,8 @@ struct vm {
 	u64 front_at;		/* ... and when it had; see front_of() */
 	u64 burst;		/* ns, mean length of its vCPUs' runs; see sample_burst() */
 	u32 sleepy;		/* they mostly sleep */
-	u32 threads;		/* its vCPUs' */
+	u32 threads;		/* its vCPUs'; at 0 the record goes, and none is added any more */
+	u32 life;		/* of the records that there ever were, the so many'th */
 	/* See home.bpf.h. */
 	u32 parts;
 	u32 part[MAX_NODES];	/* node where the vCPUs of each wait, ... */

@@ -100,6 +100,17 @@ static void uncount_waiting(struct thread *t)
 	ready_ends(t);
 }
 
+/* Nobody else makes one, but the last of @vm's threads may end meanwhile. */
+static void make_queue(struct vm *vm, u64 dsq, u32 node)
+{
+	bool made = !scx_bpf_create_dsq(dsq, node);
+	u32 *state = &vm->queue[node % MAX_NODES];
+
+	if (__sync_val_compare_and_swap(state, QUEUE_WANTED, made ? HAS_QUEUE : NO_QUEUE) !=
+	    QUEUE_WANTED && made)
+		scx_bpf_destroy_dsq(dsq);
+}
+
 /* Creating a queue may sleep. */
 static int make_queues(void *map, int *key, void *value)
 {
@@ -114,8 +125,8 @@ static int make_queues(void *map, int *key, void *value)
 			break;
 		vm = vm_of((u32)(dsq >> 8));
 		node = dsq & 0xff;
-		if (vm && node < MAX_NODES && !scx_bpf_create_dsq(dsq, node))
-			vm->queue[node % MAX_NODES] = HAS_QUEUE;
+		if (vm && node < MAX_NODES)
+			make_queue(vm, dsq, node);
 	}
 	return 0;
 }
@@ -138,19 +149,35 @@ static bool has_queue(struct vm *vm, u32 vm_id, u32 node)
 	return false;
 }
 
+/* One more thread of @vm, unless the last one is just going. */
+static bool vm_hold(struct vm *vm)
+{
+	u32 threads;
+	int i;
+
+	bpf_for(i, 0, MAX_ATTEMPTS) {
+		threads = *(volatile u32 *)&vm->threads;
+		if (!threads)
+			break;
+		if (__sync_val_compare_and_swap(&vm->threads, threads, threads + 1) == threads)
+			return true;
+	}
+	return false;
+}
+
+/* The record of @vm_id with one more thread, which is on @node. NULL: ask again. */
 static struct vm *vm_get(u32 vm_id, u32 node)
 {
-	static const struct vm fresh = { .burst = WINDOW_NS };
+	static const struct vm fresh = { .burst = WINDOW_NS, .threads = 1 };
 	struct vm *vm = vm_of(vm_id);
 	struct node_state *n;
 
 	if (vm)
-		return vm;
-	vm_add(vm_id, &fresh);
-	policy_read(vm_id);
-	vm = vm_of(vm_id);
+		return vm_hold(vm) ? vm : NULL;
+	vm = vm_add(vm_id, &fresh);
 	if (!vm)
 		return NULL;
+	policy_read(vm_id);
 	vm->front_at = bpf_ktime_get_ns();
 	node = home_first(vm->known_home, node);
 	n = node_of(node);
@@ -188,21 +215,23 @@ static void front_bring(struct vm *vm, const struct thread *t, u64 now)
 	*(volatile u64 *)&vm->front = t->vtime;
 }
 
-/* @t turned out to serve the @vcpu-th of @vm_id. The wider VM may want another home. */
+/*
+ * @t turned out to serve the @vcpu-th of @vm_id. The wider VM may want another home. False: ask
+ * again, another thread of the VM is just the first that comes, or the last that goes.
+ */
 __noinline int thread_joins(struct thread *t __arg_nonnull, u32 vm_id, u32 vcpu)
 {
 	struct vm *vm = vm_get(vm_id, t->node);
 
 	if (!vm)
-		return 0;
+		return false;
 	t->vm_id = vm_id;
 	t->vcpu = vcpu;
 	t->vtime = front_of(vm, t->node, bpf_ktime_get_ns());
-	__sync_fetch_and_add(&vm->threads, 1);
 	__sync_fetch_and_add(&vm->on[t->node % MAX_NODES].members, 1);
 	vm->home_looked_at = 0;
 	vm->cgroup_seen = NEVER_SEEN;
-	return 0;
+	return true;
 }
 
 /* The module puts a preempt notifier on vCPU threads, and to look for one costs nothing. */
@@ -215,8 +244,8 @@ static void recognise(struct task_struct *p, struct thread *t)
 		return;
 	vm_id = kvmgang_task_vm(p->pid);
 	vcpu = kvmgang_task_vcpu(p->pid);
-	if (vm_id && vcpu >= 0)
-		thread_joins(t, vm_id, vcpu);
+	if (vm_id && vcpu >= 0 && !thread_joins(t, vm_id, vcpu))
+		kvmgang_resched_cpu(scx_bpf_task_cpu(p));
 }
 
 /* Where @p is to wait: on @node unless its affinity has changed to elsewhere. */
@@ -394,7 +423,7 @@ static void thread_leaves(const struct thread *t)
 	target_set(vm, 0);
 	isolate(vm, false);
 	bpf_for(node, 0, MAX_NODES)
-		if (vm->queue[node % MAX_NODES])
+		if (__sync_lock_test_and_set(&vm->queue[node % MAX_NODES], NO_QUEUE) == HAS_QUEUE)
 			scx_bpf_destroy_dsq(vm_dsq(vm_id, node));
 	vm_remove(vm_id);
 }

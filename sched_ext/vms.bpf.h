@@ -39,6 +39,8 @@ __u64 places[MAX_PLACES];
 
 __u64 nr_placed, nr_displaced;
 
+__u32 lives;
+
 static u64 *place_of(u32 vm_id)
 {
 	return &places[vm_id % MAX_PLACES];
@@ -54,23 +56,30 @@ static struct vm *vm_of(u32 vm_id)
 	return nr_displaced ? bpf_map_lookup_elem(&displaced_vms, &vm_id) : NULL;
 }
 
-/*
- * A record for @vm_id, which has none, as @fresh. Of two who are at it at a time, the other one may
- * not find it yet.
- */
-static void vm_add(u32 vm_id, const struct vm *fresh)
+/* A record for @vm_id as @fresh. NULL: it has one, or another pCPU is just at it. */
+static struct vm *vm_add(u32 vm_id, const struct vm *fresh)
 {
 	u64 whose = __sync_val_compare_and_swap(place_of(vm_id), 0, COMING | vm_id);
 	u32 place = vm_id % MAX_PLACES;
+	struct vm *vm;
 
 	if (!whose) {
 		bpf_map_update_elem(&vms, &place, fresh, BPF_ANY);
+		vm = bpf_map_lookup_elem(&vms, &place);
+	} else {
+		if ((u32)whose == vm_id ||
+		    bpf_map_update_elem(&displaced_vms, &vm_id, fresh, BPF_NOEXIST))
+			return NULL;
+		__sync_fetch_and_add(&nr_displaced, 1);
+		vm = bpf_map_lookup_elem(&displaced_vms, &vm_id);
+	}
+	if (vm)
+		vm->life = __sync_add_and_fetch(&lives, 1);
+	if (!whose) {
 		__sync_lock_test_and_set(place_of(vm_id), vm_id);
 		__sync_fetch_and_add(&nr_placed, 1);
-	} else if ((u32)whose != vm_id &&
-		   !bpf_map_update_elem(&displaced_vms, &vm_id, fresh, BPF_NOEXIST)) {
-		__sync_fetch_and_add(&nr_displaced, 1);
 	}
+	return vm;
 }
 
 static void vm_remove(u32 vm_id)
