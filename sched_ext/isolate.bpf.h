@@ -117,9 +117,15 @@ __noinline u32 owner_of_gang(u32 side)
 	return vm && vm->isolated ? side : EVERYBODY;
 }
 
+/* For whom @p takes a core. Kernel threads are nobody, but have slots. */
+static u32 claims_for(const struct task_struct *p, const struct thread *t)
+{
+	return owner_of(p, t) ?: EVERYBODY;
+}
+
 /*
- * For whom @tid of @side takes a core. Among the solo tasks there are vCPUs of isolated VMs, too:
- * they were queued when their VM had no queue of its own yet, or was not isolated.
+ * For whom @tid of @side does. Among the solo tasks there are vCPUs of isolated VMs, too: they were
+ * queued when their VM had no queue of its own yet, or was not isolated.
  */
 __noinline u32 claim_owner(u32 side, s32 tid)
 {
@@ -128,7 +134,7 @@ __noinline u32 claim_owner(u32 side, s32 tid)
 
 	if (!p)
 		return owner_of_gang(side);
-	owner = owner_of(p, thread_of(p)) ?: EVERYBODY;
+	owner = claims_for(p, thread_of(p));
 	bpf_task_release(p);
 	return owner;
 }

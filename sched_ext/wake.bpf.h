@@ -76,7 +76,7 @@ static bool claim_cpu(s32 cpu, u32 node, const struct node_state *n, u32 side, u
 /* The pCPU that @p, of @side, takes because it has a slot in the window; -1: it has none. */
 __noinline int wake_into_slot(struct task_struct *p __arg_trusted, s32 prev_cpu, u32 node, u32 side)
 {
-	u32 owner = isolating() ? claim_owner(side, p->pid) : EVERYBODY;
+	u32 owner = isolating() ? claims_for(p, thread_of(p)) : EVERYBODY;
 	struct node_state *n = node_of(node);
 	int i;
 
