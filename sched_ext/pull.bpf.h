@@ -73,19 +73,41 @@ static u64 lead_of(const struct thread *t)
 	return p && t->vtime > p->scx.dsq_vtime ? t->vtime - p->scx.dsq_vtime : 0;
 }
 
+/* Instead of a gang's place in the window: nobody is to be moved, or needs no slot. */
+enum { LOOK = -2, NO_SLOT = -1 };
+
+/* Instead of a tid: it is here already. */
+#define MOVED	(-1)
+
+/* Moves @p, to whom @it has come, to this pCPU, by a slot of the @part-th gang or by NO_SLOT. */
+static s32 move_member(struct bpf_iter_scx_dsq *it, struct task_struct *p, u32 node, s32 part)
+{
+	struct node_state *n = node_of(node);
+	struct gang *g = n && part != NO_SLOT ? gang_at(n, part) : NULL;
+
+	if (part != NO_SLOT && (!g || !slot_take(g)))
+		return 0;
+	if (scx_bpf_dsq_move(it, p, SCX_DSQ_LOCAL, 0))
+		return MOVED;
+	if (g)
+		slot_return(g);
+	return 0;
+}
+
 /*
  * The member of VM @vm_id for @cpu, or 0; a throttled one has none: the one that has come least
  * far, but of those that are close to it rather one that ran here last; none that is too far ahead,
- * unless by no more than @lead ns.
+ * unless by no more than @lead ns. One that ran here, as most did, is MOVED, see move_member():
+ * to come back for it would be as much again. With isolation that takes more than a move.
  */
-__noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, u64 lead)
+__noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, u64 lead, s32 part)
 {
 	u64 slowest = ~0ULL, least = 0;
 	struct vm *vm = vm_of(vm_id);
 	struct task_struct *p;
 	s32 best = 0;
 
-	if (!vm || vm->throttled)
+	if (!vm || vm->throttled || !vm->on[node % MAX_NODES].waiting)
 		return 0;
 	bpf_for_each(scx_dsq, p, vm_dsq(vm_id, node), 0) {
 		struct thread *t = thread_of(p);
@@ -101,7 +123,8 @@ __noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, u64 lead)
 		if (ahead > lead && is_costopped(p, t, vm, ahead))
 			break;
 		if (scx_bpf_task_cpu(p) == cpu)
-			return p->pid;
+			return part == LOOK || isolating() ? p->pid :
+							     move_member(&___it, p, node, part);
 		if (!best) {
 			best = p->pid;
 			least = p->scx.dsq_vtime;
@@ -112,9 +135,9 @@ __noinline s32 member_for(u32 vm_id, u32 node, s32 cpu, u64 lead)
 
 static bool pull_member(u32 vm_id, u32 node, s32 cpu, u64 lead)
 {
-	s32 tid = member_for(vm_id, node, cpu, lead);
+	s32 tid = member_for(vm_id, node, cpu, lead, NO_SLOT);
 
-	return tid && pull_tid(vm_dsq(vm_id, node), cpu, tid);
+	return tid == MOVED || (tid && pull_tid(vm_dsq(vm_id, node), cpu, tid));
 }
 
 /*
@@ -271,7 +294,7 @@ static bool slot_claim(struct gang *g, u32 node, s32 cpu, s32 tid)
 		return false;
 	if (!isolating() || core_claim(cpu, node, g->vm_id, claim_owner(g->vm_id, tid)))
 		return true;
-	__sync_fetch_and_add(&g->slots, 1);
+	slot_return(g);
 	return false;
 }
 
@@ -294,7 +317,8 @@ __noinline int claim_for_sibling(u32 vm_id, u32 node, s32 cpu)
 			break;
 		if (i == pc->thread)
 			continue;
-		tid = vm_id == SOLO ? solo_for(node, other) : member_for(vm_id, node, other, 0);
+		tid = vm_id == SOLO ? solo_for(node, other) :
+				     member_for(vm_id, node, other, 0, LOOK);
 		if (!tid)
 			continue;
 		if (core_claim(cpu, node, vm_id, claim_owner(vm_id, tid)))
@@ -304,25 +328,11 @@ __noinline int claim_for_sibling(u32 vm_id, u32 node, s32 cpu)
 	return 0;
 }
 
-/*
- * Takes a slot of @g for a task that waits. Not before it is known that one may run here: or others
- * would find the slot taken in the meantime, and pass a VM over that is more entitled than theirs.
- */
-static bool pull_into(struct gang *g, u32 node, s32 cpu)
+/* By a slot of @g, moves @tid to @cpu; 0: the first solo task, of which nobody looks who it is. */
+static bool pull_by_slot(struct gang *g, u32 node, s32 cpu, s32 tid)
 {
 	u64 dsq = g->vm_id == SOLO ? solo_dsq(node) : vm_dsq(g->vm_id, node);
-	s32 tid = 0;
 
-	if (!scx_bpf_dsq_nr_queued(dsq))
-		return false;
-	if (g->vm_id != SOLO)
-		tid = member_for(g->vm_id, node, cpu, free_lead(g->vm_id, node, g->slots));
-	else if (isolating())
-		tid = solo_for(node, cpu);
-	if (!tid && isolating() && g->slots > 0)
-		claim_for_sibling(g->vm_id, node, cpu);
-	if (!tid && (isolating() || g->vm_id != SOLO))
-		return false;
 	if (!slot_claim(g, node, cpu, tid))
 		return false;
 	if (tid ? pull_tid(dsq, cpu, tid) : pull_solo(node, cpu))
@@ -330,8 +340,30 @@ static bool pull_into(struct gang *g, u32 node, s32 cpu)
 	/* Who is on the core is just going. */
 	if (is_denied(cpu))
 		return true;
-	__sync_fetch_and_add(&g->slots, 1);
+	slot_return(g);
 	return false;
+}
+
+/*
+ * Takes a slot of @g, the @part-th, for a task that waits. Not before it is known that one may run
+ * here: or others would find the slot taken in the meantime, and pass a VM over that is more
+ * entitled than theirs.
+ */
+static bool pull_into(struct gang *g, s32 part, u32 node, s32 cpu)
+{
+	s32 tid = 0;
+
+	if (g->vm_id != SOLO)
+		tid = member_for(g->vm_id, node, cpu, free_lead(g->vm_id, node, g->slots), part);
+	else if (isolating())
+		tid = solo_for(node, cpu);
+	else
+		return scx_bpf_dsq_nr_queued(solo_dsq(node)) && pull_by_slot(g, node, cpu, 0);
+	if (tid == MOVED)
+		return true;
+	if (!tid && isolating() && g->slots > 0)
+		claim_for_sibling(g->vm_id, node, cpu);
+	return tid && pull_by_slot(g, node, cpu, tid);
 }
 
 /*
@@ -352,7 +384,8 @@ __noinline u32 pull_for_slot(u32 node, s32 cpu, u32 own, s32 tid)
 
 		if (!g)
 			break;
-		if (g->vm_id == own ? slot_claim(g, node, cpu, tid) : pull_into(g, node, cpu))
+		if (g->vm_id == own ? slot_claim(g, node, cpu, tid) :
+					  pull_into(g, i, node, cpu))
 			return g->vm_id;
 	}
 	return 0;

@@ -143,6 +143,11 @@ static bool slot_take(struct gang *g)
 	return take_one(&g->slots);
 }
 
+static void slot_return(struct gang *g)
+{
+	__sync_fetch_and_add(&g->slots, 1);
+}
+
 static struct gang *gang_at(struct node_state *n, u32 i)
 {
 	struct gangs *gangs = &n->gangs[n->window % 2];
@@ -192,7 +197,7 @@ __noinline int gang_leave(u32 node, u32 vm_id)
 	struct gang *g = gang_of(node, vm_id);
 
 	if (g)
-		__sync_fetch_and_add(&g->slots, 1);
+		slot_return(g);
 	return 0;
 }
 
