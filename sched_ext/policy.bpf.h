@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the user, or a VM's cgroup, wants of a VM: a copy of the module's settings, made anew when
- * any of them has changed. Whoever looks at a thread has its VM's copy brought up to date, so a
- * change counts from the next time that one of its vCPUs is queued or asked about.
+ * any of them has changed. Whoever looks at a thread has its VM's copy brought up to date. But who
+ * waits is looked at when he has run again, and what he must not run beside is to be known before:
+ * so at a tick that finds a change a worker does it for all.
  */
 #ifndef KVMGANG_POLICY_BPF_H
 #define KVMGANG_POLICY_BPF_H
@@ -10,6 +11,7 @@
 #include "isolate.bpf.h"
 #include "kmod/kfunc.h"
 #include "ready.bpf.h"
+#include "worker.bpf.h"
 
 u64 kvmgang_policy_generation(void) __ksym;
 int kvmgang_vm_policy(u32 vm_id, struct kvmgang_vm_policy *out, u32 out__sz) __ksym;
@@ -78,6 +80,40 @@ static void policy_refresh(const struct vm *vm, u32 vm_id)
 {
 	if (vm->generation != kvmgang_policy_generation() || vm->told_seen != vm->told)
 		policy_read(vm_id);
+}
+
+static long refresh_place(struct bpf_map *map, u32 *place, struct vm *vm, void *unused)
+{
+	u32 vm_id = vm_at(*place);
+
+	if (vm_id)
+		policy_refresh(vm, vm_id);
+	return 0;
+}
+
+static long refresh_displaced(struct bpf_map *map, u32 *vm_id, struct vm *vm, void *unused)
+{
+	policy_refresh(vm, *vm_id);
+	return 0;
+}
+
+static int refresh_policies(void *map, int *key, void *value)
+{
+	bpf_for_each_map_elem(&vms, refresh_place, NULL, 0);
+	bpf_for_each_map_elem(&displaced_vms, refresh_displaced, NULL, 0);
+	return 0;
+}
+
+/* For which generation that was done, or is being done. */
+__u64 policies_seen;
+
+static void policies_look(void)
+{
+	u64 seen = policies_seen, generation = kvmgang_policy_generation();
+
+	if (generation != seen &&
+	    __sync_val_compare_and_swap(&policies_seen, seen, generation) == seen)
+		worker_start(POLICY_WORKER);
 }
 
 /*

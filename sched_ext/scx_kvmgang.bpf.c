@@ -362,6 +362,7 @@ void BPF_PROG(kvmgang_tick, struct task_struct *p)
 	struct node_state *n = pc ? node_of(pc->node) : NULL;
 	struct thread *t = thread_of(p);
 
+	policies_look();
 	if (t && n && !tick_matters(pc, n, t, bpf_ktime_get_ns()))
 		set_slice(p, SLICE_NS);
 }
@@ -572,7 +573,8 @@ s32 BPF_PROG(kvmgang_init)
 	}
 	return worker_init(QUEUE_WORKER, make_queues) ?:
 	       worker_init(REVIEW_WORKER, review_cgroups) ?:
-	       worker_init(TARGET_WORKER, target_work);
+	       worker_init(TARGET_WORKER, target_work) ?:
+	       worker_init(POLICY_WORKER, refresh_policies);
 }
 
 SEC("struct_ops/kvmgang_exit")

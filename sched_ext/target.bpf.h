@@ -339,10 +339,9 @@ __noinline int look_at_node(u32 node, bool before)
 /* Those that have a place of their own; @left of them are yet to come. */
 static long look_at_place(struct bpf_map *map, u32 *place, struct vm *vm, u64 *left)
 {
-	u64 whose = *place_of(*place);
-	u32 vm_id = whose;
+	u32 vm_id = vm_at(*place);
 
-	if (!whose || whose != vm_id)
+	if (!vm_id)
 		return 0;
 	look_at_vm(map, &vm_id, vm, NULL);
 	*left -= *left > 0;

@@ -46,6 +46,14 @@ static u64 *place_of(u32 vm_id)
 	return &places[vm_id % MAX_PLACES];
 }
 
+/* Whose @place is; 0: nobody's. */
+static u32 vm_at(u32 place)
+{
+	u64 whose = *(volatile u64 *)place_of(place);
+
+	return whose == (u32)whose ? whose : 0;
+}
+
 /* NULL for 0 and SOLO, too, which are nobody's ids. */
 static struct vm *vm_of(u32 vm_id)
 {

@@ -302,6 +302,35 @@ static void test_on_and_off(void)
 	guests_end(&service);
 }
 
+/* What waits when it is isolated has nobody beside it when its turn comes. */
+static void test_waiting(void)
+{
+	const int times = effort(10, 100);
+	struct service service = begin();
+	struct guest guest, rivals[2];
+	uint64_t foreign = 0, of;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		start(&rivals[i], 4, guest_spin);
+	start(&guest, 2, guest_spin);
+	checker_minds(&guest);
+	/* Of four pCPUs a fifth of one: its turn comes every 60 ms. */
+	REQUIRE(policy_set_one(guest.id, KVMGANG_KEY_SHARES, 10), ==, 0);
+	sleep_ms(SETTLE_MS);
+	for (i = 0; i < times; i++) {
+		isolate(&guest, KVMGANG_ISOLATION_CORE);
+		sleep_ms(20);
+		checker_begin();
+		sleep_ms(100);
+		foreign += checker_end(&of);
+		isolate(&guest, KVMGANG_ISOLATION_NONE);
+		sleep_ms(40 + i % 3 * 20);
+	}
+	EXPECT(foreign, ==, 0);
+	guests_end(&service);
+}
+
 /* A thread of the test's, which serves a vCPU of an isolated VM for a while. */
 struct newcomer {
 	pthread_t thread;
@@ -461,6 +490,7 @@ GUESTS_MAIN(
 	{ "nobody else runs beside an isolated vCPU", test_mixed },
 	{ "isolation comes and goes while all run", test_on_and_off },
 	{ "isolation begins with the first guest entry", test_newcomers },
+	{ "isolation counts for who waits", test_waiting },
 	{ "two isolated VMs", test_two },
 	{ "isolated vCPUs have cores of their own if there are enough", test_spread },
 	GUESTS_LEAVE,
