@@ -2,7 +2,8 @@
 /*
  * Elections: whose the next window of a node is. VMs come up in the order of virtual time, each
  * with as many slots as it has runnable members, until the pCPUs are given away. The first one gets
- * whatever there is; later ones must fit whole.
+ * whatever there is; later ones must fit whole, but what is left in the end goes to the first that
+ * did not.
  *
  * The solo tasks of the node take part as if they were one more VM. What becomes of VMs that are
  * wider than a node is said in align.bpf.h.
@@ -70,6 +71,16 @@ static void clock_follow_first(struct node_state *n, u32 node)
 		clock_advance(n, vm->on[node % MAX_NODES].vtime);
 }
 
+/* @g has @slots. Returns the pCPUs that these are of @left. */
+static u32 gang_size(struct gang *g, u32 slots, u32 left)
+{
+	u32 room = room_of(g->vm_id, slots);
+
+	g->slots = slots;
+	g->cores = cores_of(room);
+	return room < left ? room : left;
+}
+
 /*
  * Adds @e, which is @vm_id of @rank on this node, to the window that is being made. Returns the
  * pCPUs that it gets of @left: as many as it has runnable tasks or, unless it should be @whole,
@@ -86,33 +97,32 @@ static __always_inline u32 gangs_add(struct gangs *gangs, u32 vm_id, u32 rank, s
 		e->passed_over = !slots;
 	if (nr >= MAX_GANGS)
 		return 0;
-	room = room_of(vm_id, slots);
 	gangs->gang[nr].vm_id = vm_id;
-	gangs->gang[nr].slots = slots;
-	gangs->gang[nr].cores = cores_of(room);
 	gangs->gang[nr].rank = rank;
 	gangs->nr = nr + 1;
-	return room < left ? room : left;
+	return gang_size(&gangs->gang[nr], slots, left);
 }
 
-/*
- * The same for a VM: it is counted, and if it is wide the nodes of its other parts are to follow.
- * Returns the slots that it gets.
- */
+/* @g is @vm's part of the window. If that is wide the nodes of its other parts are to follow. */
+static void count_elected(struct node_state *n, struct vm *vm, u32 node, const struct gang *g)
+{
+	vm->on[node % MAX_NODES].window = n->window + 1;
+	align(vm, g->vm_id, n->electing_for);
+	if (g->rank == RUNNABLE && !n->first_served)
+		n->first_served = g->vm_id;
+	n->elected++;
+	n->members += g->slots;
+}
+
+/* The same as gangs_add() for a VM, which is counted. */
 static __always_inline u32 elect_vm(struct node_state *n, struct gangs *gangs, struct vm *vm,
 				    u32 vm_id, u32 node, u32 rank, u32 left, bool whole)
 {
-	u32 slots = gangs_add(gangs, vm_id, rank, &vm->on[node % MAX_NODES], left, whole);
+	u32 room = gangs_add(gangs, vm_id, rank, &vm->on[node % MAX_NODES], left, whole);
 
-	if (slots) {
-		vm->on[node % MAX_NODES].window = n->window + 1;
-		align(vm, vm_id, n->electing_for);
-	}
-	if (slots && rank == RUNNABLE && !n->first_served)
-		n->first_served = vm_id;
-	n->elected += slots > 0;
-	n->members += slots;
-	return slots;
+	if (room)
+		count_elected(n, vm, node, &gangs->gang[(gangs->nr - 1) % MAX_GANGS]);
+	return room;
 }
 
 /* Has @vm_id got its part before those whose turn it is? */
@@ -251,6 +261,43 @@ __noinline int elect_one(u32 node, u32 left, int first)
 }
 
 /*
+ * Nobody fits into what is @left: the first that did not takes it after all. Else members of many
+ * gangs would have it as backfill, and spin for siblings that wait: as when a VM of one vCPU has a
+ * slot, which it needs for a moment only, and all others have as many as there are pCPUs. Wide VMs
+ * do not, which may be ahead of their parts elsewhere, nor those that run whole or not at all.
+ */
+__noinline int elect_misfit(u32 node, u32 left)
+{
+	struct node_state *n = node_of(node);
+	struct gangs *gangs;
+	int i;
+
+	if (!n || node >= MAX_NODES)
+		return 0;
+	gangs = &n->gangs[(n->window + 1) % 2];
+	bpf_for(i, 0, MAX_GANGS) {
+		struct gang *g;
+		struct vm *vm;
+		u32 slots;
+
+		if (i >= gangs->nr || i >= MAX_GANGS)
+			break;
+		g = &gangs->gang[i];
+		vm = vm_of(g->vm_id);
+		slots = vm ? vm->on[node].runnable : 0;
+		if (!slots || g->slots || is_strict(vm) || vm->parts > 1 ||
+		    gangs_have(gangs, g->vm_id))
+			continue;
+		if (slots > left)
+			slots = left;
+		gang_size(g, slots, left);
+		count_elected(n, vm, node, g);
+		break;
+	}
+	return 0;
+}
+
+/*
  * VMs that have not had what is reserved for them come first, each with what it can use, and those
  * one of whose vCPUs starves. Returns the slots that they got of @left.
  */
@@ -360,7 +407,9 @@ __noinline int elect(u32 node, u64 now)
 		left -= slots;
 	}
 	if (!n->solo_elected && left && n->unparked.runnable)
-		elect_solo(n, gangs, left);
+		left -= elect_solo(n, gangs, left);
+	if (left && misfits)
+		elect_misfit(node, left);
 	clock_follow_first(n, node);
 	if (!n->vm_waits)
 		n->level = 0;
