@@ -11,8 +11,8 @@
 #include "policy.bpf.h"
 
 /*
- * A window's length. A switch of all pCPUs costs a gang some 21 000 instructions, in the lab 170 us
- * and so 2.8 % of this; and a VM waits for its turn (overcommit - 1) windows, which guests feel as
+ * A window's length. A switch of all pCPUs costs a gang some 20 000 instructions, in the lab 160 us
+ * and so 2.7 % of this; and a VM waits for its turn (overcommit - 1) windows, which guests feel as
  * jitter.
  */
 #define WINDOW_NS	6000000ULL
