@@ -110,7 +110,7 @@ remove_module() {
 # Is it one of those that are meant by $1, or by no argument?
 is_meant() {
 	local attaches='test_@(run|gang|wide|costart|limit|cgroup|ordinary|target|isolate|verifier)'
-	local untimed='test_@(faults|ioctl|module|policy*|scale)'
+	local untimed='test_@(faults|ioctl|module|policy*|scale|stress)'
 
 	# shellcheck disable=SC2053
 	[[ $2 != $attaches ]] || return
