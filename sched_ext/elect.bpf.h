@@ -234,7 +234,7 @@ __noinline int elect_one(u32 node, u32 left, int first)
 
 	if (!n || node >= MAX_NODES)
 		return -1;
-	gangs = &n->gangs[(n->window + 1) % 2];
+	gangs = next_gangs(n);
 	vm_id = rank_next(node, RUNNABLE);
 	vm = vm_of(vm_id);
 	if (!vm)
@@ -274,7 +274,7 @@ __noinline int elect_misfit(u32 node, u32 left)
 
 	if (!n || node >= MAX_NODES)
 		return 0;
-	gangs = &n->gangs[(n->window + 1) % 2];
+	gangs = next_gangs(n);
 	bpf_for(i, 0, MAX_GANGS) {
 		struct gang *g;
 		struct vm *vm;
@@ -311,7 +311,7 @@ __noinline int elect_reserved(u32 node, u32 left, u64 now)
 
 	if (!n || node >= MAX_NODES)
 		return 0;
-	gangs = &n->gangs[(n->window + 1) % 2];
+	gangs = next_gangs(n);
 	bpf_for(i, 0, MAX_RESERVED) {
 		vm_id = rank_next(node, RESERVED);
 		vm = vm_of(vm_id);
@@ -341,7 +341,7 @@ __noinline int elect_aligned(u32 node, u32 left)
 
 	if (!n || node >= MAX_NODES)
 		return 0;
-	gangs = &n->gangs[(n->window + 1) % 2];
+	gangs = next_gangs(n);
 	bpf_for(i, 0, MAX_ALIGNED) {
 		vm_id = aligned_at(i, n->electing_for);
 		if (!vm_id)
@@ -377,7 +377,7 @@ __noinline int elect(u32 node, u64 now)
 
 	if (!n)
 		return 0;
-	gangs = &n->gangs[(n->window + 1) % 2];
+	gangs = next_gangs(n);
 	gangs->nr = 0;
 	left = n->nr_cpus;
 	n->unparked.runnable = unparked(n, node, n->solo.runnable);

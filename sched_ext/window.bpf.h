@@ -155,6 +155,12 @@ static struct gang *gang_at(struct node_state *n, u32 i)
 	return i < gangs->nr && i < MAX_GANGS ? &gangs->gang[i] : NULL;
 }
 
+/* Of the window that is being made. */
+static struct gangs *next_gangs(struct node_state *n)
+{
+	return &n->gangs[(n->window + 1) % 2];
+}
+
 /* Where in the present window @vm_id is; -1: nowhere. */
 __noinline int gang_index(u32 node, u32 vm_id)
 {
