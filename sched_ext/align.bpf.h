@@ -3,9 +3,10 @@
  * Alignment: the parts of a VM that is wider than a node run at the same time, as its vCPUs spin
  * for each other whatever node they are on. Windows of all nodes end at the same times; the node
  * that elects first for such a time decides, by its own order, which wide VMs take part, and on the
- * others those come before all whose turn it is. A VM is not chosen that is ahead by more than two
- * windows of its own on another of its nodes where somebody waits: who shares that node with it
- * loses no more than that. One would not do, as the clock there is that of the last election.
+ * others those come before all VMs whose turn it is. A VM is not chosen that is ahead by more than
+ * two windows of its own on another of its nodes where somebody waits: who shares that node with it
+ * loses no more than that. One would not do, as the clock there is that of the last election. Solo
+ * tasks keep their turn: where all VMs are wide nothing else would ever say that one is ahead.
  *
  * As long as there are wide VMs one node elects at a time. That makes others wait for some ten
  * microseconds each, with interrupts off; if it takes longer they go on alone.

@@ -215,6 +215,15 @@ static u32 elect_solo(struct node_state *n, struct gangs *gangs, u32 left)
 	return gangs_add(gangs, SOLO, RUNNABLE, &n->unparked, left, false);
 }
 
+/* The same, if it is their turn before @e, a VM, which comes up. */
+static u32 elect_solo_before(struct node_state *n, struct gangs *gangs, const struct entity *e,
+			     u32 left)
+{
+	if (n->solo_elected || !n->unparked.runnable || n->solo_vtime > e->vtime)
+		return 0;
+	return elect_solo(n, gangs, left);
+}
+
 /*
  * The next candidate of an election on @node, and the solo tasks if it is their turn before it.
  * Returns the slots that they got, or -1: there is none.
@@ -227,7 +236,7 @@ __noinline int elect_one(u32 node, u32 left, int first)
 	struct node_state *n = node_of(node);
 	struct gangs *gangs;
 	int verdict = MAY_LEAD;
-	u32 vm_id, slots = 0;
+	u32 vm_id, slots;
 	struct entity *e;
 	struct vm *vm;
 	bool whole;
@@ -241,10 +250,8 @@ __noinline int elect_one(u32 node, u32 left, int first)
 		return -1;
 	e = &vm->on[node];
 	vtime_raise(&e->vtime, n);
-	if (!n->solo_elected && n->unparked.runnable && n->solo_vtime <= e->vtime) {
-		slots = elect_solo(n, gangs, left);
-		left -= slots;
-	}
+	slots = elect_solo_before(n, gangs, e, left);
+	left -= slots;
 	if (vm->parts > 1)
 		verdict = may_lead(vm_id, node);
 	/* One that must not lead would have the clock stand for as long as that is so. */
@@ -351,6 +358,7 @@ __noinline int elect_aligned(u32 node, u32 left)
 		if (!vm || !left || vm->throttled || !vm->on[node].runnable ||
 		    gangs_have(gangs, vm_id))
 			continue;
+		left -= elect_solo_before(n, gangs, &vm->on[node], left);
 		left -= elect_vm(n, gangs, vm, vm_id, node, NO_RANK, left, false);
 	}
 	return all - left;
@@ -392,8 +400,8 @@ __noinline int elect(u32 node, u64 now)
 	charge_node(node, now);
 	clock_measure(n);
 	left -= elect_reserved(node, left, now);
-	left -= elect_aligned(node, left);
 	look_at_solo(node);
+	left -= elect_aligned(node, left);
 	bpf_for(i, 0, MAX_GANGS - 1) {
 		int slots;
 

@@ -153,11 +153,40 @@ static void test_limit(void)
 	guests_end(&service);
 }
 
+/*
+ * With a task of the host on each node, whichever of the two is first to elect: beside a VM's parts
+ * alone, too, they have their turns. Of four pCPUs each of eight threads would have 0.5.
+ */
+static void test_tasks_beside(void)
+{
+	struct service service = guests_begin_on_two_nodes();
+	uint64_t ran[2];
+	struct guest guest;
+	struct hog hogs[2];
+	int i;
+
+	guest_start(&guest, 6, guest_spin);
+	for (i = 0; i < 2; i++)
+		hog_start(&hogs[i], nth_cpu(i * (nr_cpus() - 1)), false);
+	sleep_ms(SETTLE_MS);
+	for (i = 0; i < 2; i++)
+		ran[i] = schedstat_read(hogs[i].tid).run_ns;
+	sleep_ms(WATCH_MS);
+	for (i = 0; i < 2; i++) {
+		ran[i] = schedstat_read(hogs[i].tid).run_ns - ran[i];
+		tap_note("%lu ns", ran[i]);
+		EXPECT(5 * ran[i], >=, 2 * worth(1000));
+		hog_stop(&hogs[i]);
+	}
+	guests_end(&service);
+}
+
 GUESTS_MAIN(
 	{ "a VM wider than a node is at home on several", test_parts },
 	{ "its parts run at the same time", test_aligned },
 	{ "one wider than the host is fair to its vCPUs", test_wider_than_the_host },
 	{ "its shares are those of one VM", test_shares_beside_narrow },
+	{ "tasks of the host beside it have their turns", test_tasks_beside },
 	{ "its limit is that of all parts together", test_limit },
 	GUESTS_LEAVE,
 )
