@@ -111,7 +111,7 @@ static void count_elected(struct node_state *n, struct vm *vm, u32 node, const s
 	if (g->rank == RUNNABLE && !n->first_served)
 		n->first_served = g->vm_id;
 	n->elected++;
-	n->members += g->slots;
+	n->members += vm_whole(vm, node, vm->on[node % MAX_NODES].runnable);
 }
 
 /* The same as gangs_add() for a VM, which is counted. */
@@ -427,7 +427,8 @@ __noinline int elect(u32 node, u64 now)
 		if (gangs->gang[i].rank != NO_RANK)
 			rank_return(node, gangs->gang[i].rank, gangs->gang[i].vm_id);
 	}
-	n->width = n->elected ? (n->members + n->elected - 1) / n->elected : 1;
+	if (n->elected)
+		n->width = (n->members + n->elected - 1) / n->elected;
 	event(node, EVENT_WINDOW);
 	if (!unparked(n, node, *(volatile u64 *)&n->waiting))
 		contention_ends(n, node);

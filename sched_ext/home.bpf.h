@@ -52,15 +52,21 @@ static u32 home_of(const struct vm *vm, const struct thread *t)
 	return vm->part[home_part(t->vcpu, vm->threads, vm->parts) % MAX_NODES];
 }
 
+/* What @part is of the vCPUs of @vm that wait on @node, as so much of all. */
+static u64 vm_whole(const struct vm *vm, u32 node, u64 part)
+{
+	u32 members = vm->on[node % MAX_NODES].members;
+
+	return members ? part * vm->threads / members : part;
+}
+
 /*
  * @ns that a vCPU of @vm ran which waits on @node, in virtual time: of the VM's shares, the vCPUs
  * that wait there have their part.
  */
 static u64 vm_charge(const struct vm *vm, u32 node, u64 ns)
 {
-	u32 members = vm->on[node % MAX_NODES].members;
-
-	return fair_charge(members ? ns * vm->threads / members : ns, vm->shares);
+	return fair_charge(vm_whole(vm, node, ns), vm->shares);
 }
 
 /* How far ahead of the clock of @node @vm may come by what nobody else could use; virtual time. */

@@ -153,8 +153,8 @@ struct node_state {
 	u32 clocked;		/* the clock follows the most entitled of those that wait, ... */
 	u32 vm_waits;		/* ... a VM that does has come up, ... */
 	u32 first_served;	/* ... and this one, or SOLO, was first to get a part by that */
-	u32 elected, members;	/* VMs so far, and their slots */
-	u32 width;		/* mean number of runnable members of the ganged VMs */
+	u32 elected, members;	/* VMs so far, and their runnable vCPUs, on other nodes, too */
+	u32 width;		/* mean of these in the last window in which a VM had a part */
 	struct entity solo;
 	struct entity unparked;	/* of the solo tasks, at the last election */
 	u32 parks;		/* somebody ever was parked here */

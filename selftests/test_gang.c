@@ -113,6 +113,53 @@ static void test_shares_beside_bound(void)
 	guests_end(&service);
 }
 
+/* What each of @nr hogs and of @guest's vCPUs got is the same to within @permille of that. */
+static void expect_equal(struct hog *hogs, int nr, struct guest *guest, int permille)
+{
+	uint64_t before[nr], least = UINT64_MAX, most = 0, each;
+	int i;
+
+	sleep_ms(SETTLE_MS);
+	for (i = 0; i < nr; i++)
+		before[i] = schedstat_read(hogs[i].tid).run_ns;
+	each = guests_watch(guest, 1, WATCH_MS) / guest->nr_vcpus;
+	for (i = 0; i < nr; i++) {
+		uint64_t ran = schedstat_read(hogs[i].tid).run_ns - before[i];
+
+		least = ran < least ? ran : least;
+		most = ran > most ? ran : most;
+	}
+	tap_note("%d tasks: %lu to %lu ns, vCPUs %lu ns", nr, least, most, each);
+	EXPECT(1000 * least, >=, (1000 - permille) * each);
+	EXPECT(1000 * most, <=, (1000 + permille) * each);
+}
+
+/*
+ * A host task is worth a vCPU. A single one on four pCPUs should have four windows in five, and has
+ * three in four: 750 where each vCPU has 812, or 8 % less. Of twelve threads each has 333 ms, and a
+ * window is 1.8 % of that; three of these are allowed.
+ */
+static void test_tasks(void)
+{
+	struct service service = guests_begin_on_one_node();
+	int nr_hogs = 2 * nr_cpus(), i;
+	struct hog hogs[nr_hogs];
+	struct guest guest;
+
+	pin_thread(0, nth_cpu(0));
+	guest_start(&guest, nr_cpus(), guest_spin);
+	for (i = 0; i < nr_hogs; i++) {
+		hog_start(&hogs[i], -1, false);
+		if (!i)
+			expect_equal(hogs, 1, &guest, 100);
+		else if ((i + 1) % nr_cpus() == 0)
+			expect_equal(hogs, i + 1, &guest, 55);
+	}
+	for (i = 0; i < nr_hogs; i++)
+		hog_stop(&hogs[i]);
+	guests_end(&service);
+}
+
 /* Two VMs as wide as the host, whose vCPUs meet at barriers: apart, they would hardly get on. */
 static void test_windows(void)
 {
@@ -430,6 +477,7 @@ GUESTS_MAIN(
 	{ "shares weigh what gangs get", test_shares_of_gangs },
 	{ "equal VMs get the same, whatever their number of vCPUs", test_shares_by_vm },
 	{ "host tasks that are bound to one pCPU do not blur shares", test_shares_beside_bound },
+	{ "a host task gets as much as a vCPU", test_tasks },
 	{ "vCPUs that wait for each other run together", test_windows },
 	{ "on an idle host nobody is held", test_idle_host },
 	{ "a leading vCPU is held, unless its VM is sensitive to latency", test_costop },
