@@ -84,11 +84,12 @@ struct racer {
 	bool stop;
 };
 
+/* It has been round once: of the second one it is known that it has begun. */
 static void racer_start(struct racer *racer, void *(*run)(void *racer))
 {
 	if (pthread_create(&racer->thread, NULL, run, racer))
 		die("pthread_create");
-	await(__atomic_load_n(&racer->rounds, __ATOMIC_RELAXED));
+	await(__atomic_load_n(&racer->rounds, __ATOMIC_RELAXED) > 1);
 }
 
 static void racer_stop(struct racer *racer)
