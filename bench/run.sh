@@ -13,3 +13,5 @@ echo '== The same with SMT, where the core is shared'
 lab/lab run --nodes 1 --cores 1 --threads 2 -- build/bench/switch_cost "$ns_per_instruction"
 echo '== What gangs are worth to VMs that coordinate, four pCPUs'
 lab/lab run --nodes 1 --cores 4 -- bench/gang.sh
+echo '== What the host itself feels of VMs, four pCPUs'
+lab/lab run --nodes 1 --cores 4 -- bench/host.sh
