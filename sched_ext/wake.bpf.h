@@ -21,6 +21,13 @@
 #define CREDIT_NS	500000ULL
 
 /*
+ * A host task may for longer, as what it does not get done then it does in a slot of the next
+ * window: siblings spin for the one that it displaces either way, and the task waits. At the end of
+ * it one that is worth a vCPU of four has come from LAG_NS behind the clock up to that.
+ */
+#define HOST_CREDIT_NS	(LAG_NS / 4)
+
+/*
  * Who is this far behind the clock has credit: those who sleep for most of the time. Who always
  * runs is near to it, and waits for his window. A VM that is sensitive to latency has credit as
  * soon as it is behind at all, and for as long as a window.
@@ -112,6 +119,8 @@ static u64 credit_of(struct thread *t, const struct node_state *n)
 		return 0;
 	if (standing(t, n) + (sensitive ? 0 : CREDIT_LAG_NS) >= n->clock)
 		return 0;
+	if (!vm)
+		return HOST_CREDIT_NS;
 	return sensitive ? WINDOW_NS : CREDIT_NS;
 }
 
