@@ -82,25 +82,20 @@ static void policy_refresh(const struct vm *vm, u32 vm_id)
 		policy_read(vm_id);
 }
 
-static long refresh_place(struct bpf_map *map, u32 *place, struct vm *vm, void *unused)
+static long refresh_one(struct bpf_map *map, u32 *key, struct vm *vm, u64 *left)
 {
-	u32 vm_id = vm_at(*place);
-
-	if (vm_id)
-		policy_refresh(vm, vm_id);
-	return 0;
-}
-
-static long refresh_displaced(struct bpf_map *map, u32 *vm_id, struct vm *vm, void *unused)
-{
-	policy_refresh(vm, *vm_id);
-	return 0;
+	if (!vm_is_alive(vm))
+		return 0;
+	policy_refresh(vm, vm->id);
+	return vm_is_last(left);
 }
 
 static int refresh_policies(void *map, int *key, void *value)
 {
-	bpf_for_each_map_elem(&vms, refresh_place, NULL, 0);
-	bpf_for_each_map_elem(&displaced_vms, refresh_displaced, NULL, 0);
+	u64 left = nr_vms();
+
+	bpf_for_each_map_elem(&vms, refresh_one, &left, 0);
+	bpf_for_each_map_elem(&displaced_vms, refresh_one, &left, 0);
 	return 0;
 }
 

@@ -79,6 +79,7 @@ struct vm {
 	u64 front_at;		/* ... and when it had; see front_of() */
 	u64 burst;		/* ns, mean length of its vCPUs' runs; see sample_burst() */
 	u32 sleepy;		/* they mostly sleep */
+	u32 id;			/* 0: the record is just being made */
 	u32 threads;		/* its vCPUs'; at 0 the record goes, and none is added any more */
 	u32 life;		/* of the records that there ever were, the so many'th */
 	/* See home.bpf.h. */

@@ -132,22 +132,22 @@ static void look_at_other(struct looking *l, struct vm *vm, u64 rate)
 	vm->squeezed = 0;
 }
 
-static long look_at_vm(struct bpf_map *map, u32 *vm_id, struct vm *vm, void *unused)
+static long look_at_vm(struct bpf_map *map, u32 *key, struct vm *vm, u64 *left)
 {
 	struct looking *l = looking_at(vm->part[0]);
 	u64 rate;
 
-	if (!l)
+	if (!l || !vm_is_alive(vm))
 		return 0;
 	rate = period_rate(l, __sync_lock_test_and_set(&vm->ran, 0));
 	if (vm->target) {
 		look_at_target(l, vm, rate);
-		return 0;
+		return vm_is_last(left);
 	}
 	look_at_other(l, vm, rate);
-	if (!bpf_map_update_elem(&others, &nr_others, vm_id, BPF_ANY))
+	if (!bpf_map_update_elem(&others, &nr_others, &vm->id, BPF_ANY))
 		nr_others++;
-	return 0;
+	return vm_is_last(left);
 }
 
 /* The @i-th of all that have no target, if @l's node is its home. */
@@ -336,28 +336,16 @@ __noinline int look_at_node(u32 node, bool before)
 	return 0;
 }
 
-/* Those that have a place of their own; @left of them are yet to come. */
-static long look_at_place(struct bpf_map *map, u32 *place, struct vm *vm, u64 *left)
-{
-	u32 vm_id = vm_at(*place);
-
-	if (!vm_id)
-		return 0;
-	look_at_vm(map, &vm_id, vm, NULL);
-	*left -= *left > 0;
-	return !*left;
-}
-
 static int target_work(void *map, int *key, void *value)
 {
-	u64 left = nr_placed;
+	u64 left = nr_vms();
 	u32 node;
 
 	nr_others = 0;
 	bpf_for(node, 0, MAX_NODES)
 		look_at_node(node, true);
-	bpf_for_each_map_elem(&vms, look_at_place, &left, 0);
-	bpf_for_each_map_elem(&displaced_vms, look_at_vm, NULL, 0);
+	bpf_for_each_map_elem(&vms, look_at_vm, &left, 0);
+	bpf_for_each_map_elem(&displaced_vms, look_at_vm, &left, 0);
 	bpf_for(node, 0, MAX_NODES)
 		look_at_node(node, false);
 	return 0;

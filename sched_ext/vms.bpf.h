@@ -46,14 +46,6 @@ static u64 *place_of(u32 vm_id)
 	return &places[vm_id % MAX_PLACES];
 }
 
-/* Whose @place is; 0: nobody's. */
-static u32 vm_at(u32 place)
-{
-	u64 whose = *(volatile u64 *)place_of(place);
-
-	return whose == (u32)whose ? whose : 0;
-}
-
 /* NULL for 0 and SOLO, too, which are nobody's ids. */
 static struct vm *vm_of(u32 vm_id)
 {
@@ -81,8 +73,10 @@ static struct vm *vm_add(u32 vm_id, const struct vm *fresh)
 		__sync_fetch_and_add(&nr_displaced, 1);
 		vm = bpf_map_lookup_elem(&displaced_vms, &vm_id);
 	}
-	if (vm)
+	if (vm) {
 		vm->life = __sync_add_and_fetch(&lives, 1);
+		vm->id = vm_id;
+	}
 	if (!whose) {
 		__sync_lock_test_and_set(place_of(vm_id), vm_id);
 		__sync_fetch_and_add(&nr_placed, 1);
@@ -96,6 +90,28 @@ static void vm_remove(u32 vm_id)
 		__sync_fetch_and_sub(&nr_placed, 1);
 	else if (!bpf_map_delete_elem(&displaced_vms, &vm_id))
 		__sync_fetch_and_sub(&nr_displaced, 1);
+}
+
+/*
+ * How many there are, to walk over both maps by bpf_for_each_map_elem() with a pointer to that: the
+ * callback says whether vm_is_last(), and passes over who is not vm_is_alive().
+ */
+static u64 nr_vms(void)
+{
+	return nr_placed + nr_displaced;
+}
+
+/* Places have records before their first VMs come, and when their last ones have gone. */
+static bool vm_is_alive(const struct vm *vm)
+{
+	return vm->id && vm->threads;
+}
+
+/* One that is alive has been looked at, of @left. Was it the last one? */
+static bool vm_is_last(u64 *left)
+{
+	*left -= *left > 0;
+	return !*left;
 }
 
 #endif /* KVMGANG_VMS_BPF_H */
