@@ -42,11 +42,13 @@ ratios() {
 	jq -rRn '
 		def median: sort | (.[(length - 1) / 2 | floor] + .[length / 2 | floor]) / 2;
 		[inputs / "\t" | { scheduler: .[0], round: .[1], mix: .[2], task: .[3],
-			ns: (.[4:] | map(tonumber)) }] |
-		group_by(.task)[] | .[0].task as $task | . as $runs |
+			ns: (.[4:] | map(tonumber)) }] as $all |
 		$ARGS.positional[] as $mix |
-		($runs | map(select(.mix == $mix))) as $runs |
+		($all | map(select(.mix == $mix))) as $runs |
+		($runs | unique_by(.task) | sort_by(.task / "-" | map(tonumber?)) |
+			.[].task) as $task |
 		[$mix, $task, ((0, 1) as $n |
+			($runs | map(select(.task == $task))) as $runs |
 			($runs | map(select(.scheduler == "EEVDF").ns[$n]) | median) as $eevdf |
 			$runs | map(select(.scheduler == "kvmgang").ns[$n] / $eevdf) |
 			median, min, max)] | @tsv
