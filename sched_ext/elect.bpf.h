@@ -364,6 +364,15 @@ __noinline int elect_aligned(u32 node, u32 left)
 	return all - left;
 }
 
+/* If VMs wait but none has a part, the width is still that of these. */
+static void width_measure(struct node_state *n, const struct gangs *gangs)
+{
+	if (n->elected)
+		n->width = (n->members + n->elected - 1) / n->elected;
+	else if (gangs->nr <= n->solo_elected)
+		n->width = 1;
+}
+
 /*
  * Nobody seems to wait; only then, as without the mark other pCPUs take what they run for the least
  * there is. Whoever begins to wait is counted, then looks for the mark; here it is the other way.
@@ -427,8 +436,7 @@ __noinline int elect(u32 node, u64 now)
 		if (gangs->gang[i].rank != NO_RANK)
 			rank_return(node, gangs->gang[i].rank, gangs->gang[i].vm_id);
 	}
-	if (n->elected)
-		n->width = (n->members + n->elected - 1) / n->elected;
+	width_measure(n, gangs);
 	event(node, EVENT_WINDOW);
 	if (!unparked(n, node, *(volatile u64 *)&n->waiting))
 		contention_ends(n, node);

@@ -155,7 +155,7 @@ struct node_state {
 	u32 vm_waits;		/* ... a VM that does has come up, ... */
 	u32 first_served;	/* ... and this one, or SOLO, was first to get a part by that */
 	u32 elected, members;	/* VMs so far, and their runnable vCPUs, on other nodes, too */
-	u32 width;		/* mean of these in the last window in which a VM had a part */
+	u32 width;		/* mean of these, or of the last ones; 1 if there are no VMs */
 	struct entity solo;
 	struct entity unparked;	/* of the solo tasks, at the last election */
 	u32 parks;		/* somebody ever was parked here */
