@@ -152,6 +152,9 @@ static void keep(struct asking *a)
 	a->kept = may_stay(a);
 	if (!a->kept)
 		return;
+	/* Its home or its side may be another one since it began. */
+	if (a->pc->side != a->t->side || a->pc->side_node != a->t->node)
+		charge_begin(a->pc, a->t->side, a->t->node, a->now);
 	set_slice(a->prev, SLICE_NS);
 	pace(a->pc, a->prev, a->t, a->now);
 }
@@ -234,6 +237,28 @@ static bool costop(struct asking *a)
 	return pull_member(a->t->side, a->t->node, a->cpu, 0);
 }
 
+/* A pCPU of @node, where @p, which runs, may, that runs what belongs @here; -1: there is none. */
+__noinline s32 find_astray(struct task_struct *p __arg_trusted, u32 node, u32 here)
+{
+	struct node_state *n = node_of(node);
+	int i;
+
+	if (!n)
+		return -1;
+	bpf_for(i, 0, MAX_CPUS) {
+		s32 cpu = cpu_at(n, i);
+		struct pcpu_state *pc;
+
+		if (cpu < 0)
+			break;
+		pc = pcpu_of(cpu);
+		if (pc && pc->side && pc->side_node == here &&
+		    bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+			return cpu;
+	}
+	return -1;
+}
+
 /* Is there an idle pCPU at home, of the kind of @flags, for what runs here? enqueue() sends it. */
 static bool is_called(struct asking *a, u64 flags)
 {
@@ -248,6 +273,21 @@ static bool is_called(struct asking *a, u64 flags)
 static bool is_called_home(struct asking *a)
 {
 	return a->t->vm_id && a->t->node != a->pc->node && is_called(a, 0);
+}
+
+/*
+ * Nor does it wait for that where one at home runs what belongs here: the two change places. Where
+ * each has a pCPU none would ever be idle.
+ */
+static bool is_exchanged(struct asking *a)
+{
+	s32 cpu;
+
+	if (!a->t->vm_id || a->t->node == a->pc->node)
+		return false;
+	cpu = find_astray(a->prev, a->t->node, a->pc->node);
+	a->t->called = cpu + 1;
+	return cpu >= 0;
 }
 
 /*
@@ -267,7 +307,7 @@ static void dispatch_uncontended(struct asking *a)
 {
 	if (unparked(a->n, a->pc->node, a->n->waiting))
 		contend(a->pc->node);
-	else if (a->t && (is_called_home(a) || is_called_apart(a)))
+	else if (a->t && (is_called_home(a) || is_exchanged(a) || is_called_apart(a)))
 		return;
 	else if (a->t)
 		keep(a);
