@@ -34,22 +34,6 @@ static struct task {
 
 static bool stop;
 
-static uint64_t ran_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
-}
-
-static void work(uint64_t ns)
-{
-	uint64_t until = ran_ns() + ns;
-
-	while (ran_ns() < until)
-		;
-}
-
 static void sleep_until(uint64_t ns)
 {
 	struct timespec ts = {
@@ -70,7 +54,7 @@ static void *run_task(void *arg)
 		while (due <= now_ns())
 			due += task->period_ns;
 		sleep_until(due);
-		work(task->work_ns);
+		run_for(task->work_ns);
 		if (due > began + WARM_UP_MS * NSEC_PER_MSEC && task->nr < MAX_RUNS)
 			task->took_ns[task->nr++] = now_ns() - due;
 	}

@@ -25,6 +25,9 @@ void sleep_ms(int ms);
 /* CLOCK_MONOTONIC: for differences. */
 uint64_t now_ns(void);
 
+/* The calling thread runs until it has been on a pCPU for @ns more. */
+void run_for(uint64_t ns);
+
 /*
  * How much of something a test does: KVMGANG_TEST_LONG in the environment asks for the thorough
  * figure. In the lab a second of four busy CPUs takes five.

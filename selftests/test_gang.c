@@ -317,24 +317,14 @@ static void test_wakes_beside_three(void)
 	wake_beside(3);
 }
 
-static uint64_t ran_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
-}
-
 /* How long it takes the calling thread, which has slept, to run for @ns. */
 static uint64_t burst(uint64_t ns)
 {
-	uint64_t began, ran;
+	uint64_t began;
 
 	sleep_ms(10);
 	began = now_ns();
-	ran = ran_ns();
-	while (ran_ns() < ran + ns)
-		;
+	run_for(ns);
 	return now_ns() - began;
 }
 
