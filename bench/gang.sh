@@ -9,10 +9,9 @@
 # vCPUs happen to run, so there are several rounds, and the lowest and the highest is told.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
-# shellcheck source=lab/attach.sh
-. lab/attach.sh
+# shellcheck source=bench/in_turn.sh
+. bench/in_turn.sh
 
-# Attaching takes as long as ten measurements, so a round is all mixes under one, then the other.
 rounds=${1:-5}
 ms=500
 
@@ -45,8 +44,7 @@ measure() {
 
 # Prints: mix, program, and of either scheduler the median, the lowest and the highest; in percent.
 ratios() {
-	jq -rRn '
-		def median: sort | (.[(length - 1) / 2 | floor] + .[length / 2 | floor]) / 2;
+	jq -rRn "$median"'
 		def rates($scheduler; $mix; $program):
 			map(select(.scheduler == $scheduler and .mix == $mix and .program == $program)) |
 			group_by(.round) | map(map(.rate) | add);
@@ -61,14 +59,8 @@ ratios() {
 	' --args "${mixes[@]}"
 }
 
-insmod "build/$(uname -r)/kvmgang.ko"
 results=$(mktemp)
-for ((round = 1; round <= rounds; round++)); do
-	measure EEVDF "$round" >>"$results"
-	attach
-	measure kvmgang "$round" >>"$results"
-	detach
-done
+in_turn "$rounds" >"$results"
 
 echo "In percent of one VM alone under EEVDF: median (lowest to highest) of $rounds times $ms ms."
 printf '%-31s%-9s%-23s%s\n' VMS COUNTED EEVDF KVMGANG

@@ -8,8 +8,8 @@
 # the 99th percentile. Below 1, kvmgang is better. bench/host.c has the tasks, all of which run.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
-# shellcheck source=lab/attach.sh
-. lab/attach.sh
+# shellcheck source=bench/in_turn.sh
+. bench/in_turn.sh
 
 rounds=${1:-3}
 ms=2000
@@ -39,8 +39,7 @@ measure() {
 
 # Prints: mix, task, and of either figure the ratio of the medians, the lowest and the highest.
 ratios() {
-	jq -rRn '
-		def median: sort | (.[(length - 1) / 2 | floor] + .[length / 2 | floor]) / 2;
+	jq -rRn "$median"'
 		[inputs / "\t" | { scheduler: .[0], round: .[1], mix: .[2], task: .[3],
 			ns: (.[4:] | map(tonumber)) }] as $all |
 		$ARGS.positional[] as $mix |
@@ -55,14 +54,8 @@ ratios() {
 	' --args "${mixes[@]}"
 }
 
-insmod "build/$(uname -r)/kvmgang.ko"
 results=$(mktemp)
-for ((round = 1; round <= rounds; round++)); do
-	measure EEVDF "$round" >>"$results"
-	attach
-	measure kvmgang "$round" >>"$results"
-	detach
-done
+in_turn "$rounds" >"$results"
 
 echo "As a part of what it takes under EEVDF: median (lowest to highest) of $rounds times $ms ms."
 printf '%-31s%-11s%-21s%s\n' VMS 'MS OF WORK' MEDIAN '99TH PERCENTILE'
