@@ -5,7 +5,8 @@
  * cpu.max. A cgroup with a limit has a budget (quota.h), and a host task draws from the budgets of
  * all cgroups above it. When one of them is used up the task waits aside until there is something
  * again (park.bpf.h). The pCPUs that draw from a budget at a time share it when they reckon how
- * long it will last; each charges what it ran at each tick at the latest.
+ * long it will last; each charges what it ran at each tick at the latest. What counts is
+ * the run time that the kernel accounts for, as in cpu.stat: the way from task to task, too.
  *
  * cpu.weight. A host task's weight is that of its nice level times those of the cgroups above it,
  * each relative to 100. The kernel's own scheduler divides a cgroup's weight among its tasks; here
@@ -165,7 +166,7 @@ __noinline u32 cgroup_weight(u64 id)
 	return weight / FAIR_WEIGHT ?: 1;
 }
 
-/* A task that draws from @id and all above ran for @ns up to @now. */
+/* A task that draws from @id and all above ran for @ns more by @now. */
 __noinline int cgroup_draw(u64 id, u64 ns, u64 now)
 {
 	int i;
@@ -294,9 +295,19 @@ static u32 weight_of(const struct task_struct *p, const struct thread *t)
 	return weight < MAX_WEIGHT ? weight ?: 1 : MAX_WEIGHT;
 }
 
-/* @t begins to run. */
-static void cgroup_begin(struct thread *t)
+/* What the kernel accounts for of @p, which runs or just did, since this was asked. */
+static u64 cgroup_ran(const struct task_struct *p, struct thread *t)
 {
+	u64 before = t->accounted;
+
+	t->accounted = p->se.sum_exec_runtime;
+	return t->accounted - before;
+}
+
+/* @p begins to run. */
+static void cgroup_begin(const struct task_struct *p, struct thread *t)
+{
+	t->accounted = p->se.sum_exec_runtime;
 	if (!t->limited)
 		return;
 	t->drawing = t->limited;

@@ -345,7 +345,7 @@ void BPF_PROG(kvmgang_running, struct task_struct *p)
 		front_bring(vm, t, now);
 	t->held = 0;
 	t->parked = 0;
-	cgroup_begin(t);
+	cgroup_begin(p, t);
 	if (pc->node == t->node)
 		t->home_cpu = cpu + 1;
 	charge_begin(pc, t->side, t->node, now);

@@ -55,6 +55,7 @@ struct thread {
 	u64 cgroup_seen;	/* generation of which these two are: */
 	u64 limited;		/* id of the nearest that has a limit, 0: none has */
 	u32 weight;		/* that the cgroups give it, in terms of 100; 0: 100 */
+	u64 accounted;		/* of the run time that the kernel accounts for, drawn so far */
 	u64 drawing;		/* it is counted as running in this one and those above */
 	u64 parked;		/* since when it waits for a limit, though not always parked */
 };

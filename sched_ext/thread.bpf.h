@@ -378,7 +378,7 @@ __noinline int charge(struct task_struct *p __arg_trusted, struct thread *t __ar
 	else
 		charge_host(n, p, t, ns);
 	if (t->limited)
-		cgroup_draw(t->limited, ns, now);
+		cgroup_draw(t->limited, cgroup_ran(p, t), now);
 	if (t->limited && vm)
 		vm_cgroup_check(t, now);
 	return 0;
