@@ -109,6 +109,20 @@ static bool may_share(const struct task_struct *p, const struct thread *t, s32 c
 	return !isolating() || core_open(cpu, owner_of(p, t));
 }
 
+/*
+ * The clock goes on in an election only, by what the window before was worth. For host tasks, which
+ * the kernel's own scheduler would not keep waiting, it goes on evenly meanwhile: who often wants a
+ * little has had more than his lag by the end of a window, but no more than his part of it.
+ */
+static u64 clock_now(const struct node_state *n)
+{
+	u64 now = bpf_ktime_get_ns(), left = n->window_end > now ? n->window_end - now : 0;
+
+	if (!n->contended || left >= WINDOW_NS)
+		return n->clock;
+	return n->clock + n->stride * (WINDOW_NS - left) / WINDOW_NS;
+}
+
 /* For how long @t may run on credit; 0: it has none. */
 static u64 credit_of(struct thread *t, const struct node_state *n)
 {
@@ -117,7 +131,7 @@ static u64 credit_of(struct thread *t, const struct node_state *n)
 
 	if (vm && (is_strict(vm) || vm->throttled))
 		return 0;
-	if (standing(t, n) + (sensitive ? 0 : CREDIT_LAG_NS) >= n->clock)
+	if (standing(t, n) + (sensitive ? 0 : CREDIT_LAG_NS) >= (vm ? n->clock : clock_now(n)))
 		return 0;
 	if (!vm)
 		return HOST_CREDIT_NS;
