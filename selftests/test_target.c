@@ -111,6 +111,7 @@ static void test_lowest_first(void)
 {
 	struct service service = guests_begin_on_one_node();
 	struct guest guests[3];
+	uint64_t run;
 
 	guests_start(guests, 3);
 	REQUIRE(policy_set_one(guests[1].id, KVMGANG_KEY_SHARES, 300), ==, 0);
@@ -118,8 +119,11 @@ static void test_lowest_first(void)
 	sleep_ms(CONTROL_MS);
 	EXPECT(watch_readiest(guests, 3, 0), <, 400);
 	EXPECT(guests[1].during.state_ns[KVMGANG_RUN], >=, worth(NR_VCPUS * 400 / 2));
-	EXPECT(guests[2].during.state_ns[KVMGANG_RUN], <=, worth(100));
-	EXPECT(guests[2].during.state_ns[KVMGANG_RUN], >, 0);
+	run = guests[2].during.state_ns[KVMGANG_RUN];
+	EXPECT(run, <=, worth(100));
+	/* Its turn comes once in a second or a little more; there may be none in this one. */
+	run += guests_watch(&guests[2], 1, WATCH_MS);
+	EXPECT(run, >, 0);
 	guests_end(&service);
 }
 
